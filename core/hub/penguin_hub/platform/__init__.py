@@ -1,0 +1,1 @@
+"""What every feature stands on: database, Redis, clock, ids, logging, embedded servers. Knows no feature."""

@@ -1,0 +1,240 @@
+"""PostgreSQL: the truth. The only importer of asyncpg.
+
+Two pools, two roles. `Database.tenant` runs as the application role, which owns nothing and sees only rows of the
+tenant that the transaction is bound to (row-level security). `Database.system` runs as the relay role, which sees
+across tenants, in exactly the tables whose migration gave it a policy: the outbox, key look-up, inbound requests.
+
+Nothing here is ever set for a session: a transaction is bound with `set_config(..., true)`, so a pooled connection
+carries nothing to its next borrower, and the pool need not pay a round trip to reset it.
+"""
+
+import asyncio
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+import asyncpg
+import msgspec
+from piccolo.query.base import Query
+
+from penguin_hub.platform import ids
+from penguin_hub.platform.errors import Unavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Record: TypeAlias = asyncpg.Record
+    Connection: TypeAlias = PoolConnectionProxy[asyncpg.Record]
+    Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
+else:
+    Record = asyncpg.Record
+    Connection = asyncpg.Connection
+    Pool = asyncpg.Pool
+
+UniqueViolation = asyncpg.UniqueViolationError
+ForeignKeyViolation = asyncpg.ForeignKeyViolationError
+
+# What PostgreSQL or the way to it may do to us without any fault of the request.
+_OUTAGES = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.DiskFullError,
+    asyncpg.OutOfMemoryError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InterfaceError,
+    ConnectionError,
+    TimeoutError,
+    OSError,
+)
+
+# What a wrong DATABASE_URL gets as its answer.
+_REFUSALS = (
+    asyncpg.InvalidPasswordError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+)
+
+ACQUIRE_SECONDS = 5.0
+STATEMENT_SECONDS = 30.0
+
+
+class DatabaseUnavailable(Unavailable):
+    """PostgreSQL cannot be reached or cannot answer now. Nothing was stored."""
+
+    code = "database_unavailable"
+
+
+class Database:
+    """The pools of one process. Open it once; close it at the end."""
+
+    def __init__(self, url: str, *, app_size: int = 16, system_size: int = 8) -> None:
+        self._url = url
+        self._sizes = app_size, system_size
+        self._app: Pool | None = None
+        self._system: Pool | None = None
+
+    async def open(self) -> None:
+        """Raises DatabaseUnavailable, with a sentence that says what to check."""
+        app_size, system_size = self._sizes
+        self._app = await _pool(role_url(self._url, "app"), app_size)
+        self._system = await _pool(role_url(self._url, "system"), system_size)
+
+    async def close(self) -> None:
+        for pool in (self._app, self._system):
+            if pool is not None:
+                await pool.close()
+
+    @asynccontextmanager
+    async def tenant(self, tenant: str) -> AsyncIterator[Connection]:
+        """One transaction that sees and writes the rows of `tenant` only. Committed when the block ends without error.
+
+        No HTTP, Redis or secret-store call belongs inside it, and no two queries at once (one connection, one query).
+        """
+        if not ids.is_id(tenant, "ten"):
+            raise ValueError("not a tenant id")
+        # The id is of a checked form, so it may stand in the text: one round trip begins and binds the transaction.
+        async with _transaction(self._app, f"BEGIN; SELECT set_config('app.tenant', '{tenant}', true)") as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def system(self) -> AsyncIterator[Connection]:
+        """One transaction across tenants, for the outbox, key look-up and inbound requests only."""
+        async with _transaction(self._system, "BEGIN") as connection:
+            yield connection
+
+    async def listen(self, channel: str) -> "Listener":
+        """A connection of its own that hears NOTIFY on `channel`."""
+        return await Listener.open(role_url(self._url, "system"), channel)
+
+
+class Listener:
+    """Hears one channel. `heard` is set by each notice; the payload is not looked at: a notice is only a hint."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+        self.heard = asyncio.Event()
+
+    @classmethod
+    async def open(cls, url: str, channel: str) -> "Listener":
+        try:
+            connection = await asyncpg.connect(url, timeout=ACQUIRE_SECONDS)
+            listener = cls(connection)
+            await connection.add_listener(channel, lambda *_: listener.heard.set())
+        except _OUTAGES as error:
+            raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
+        return listener
+
+    def is_closed(self) -> bool:
+        return self._connection.is_closed()
+
+    async def close(self) -> None:
+        await self._connection.close(timeout=2)
+
+
+@asynccontextmanager
+async def owner(url: str) -> AsyncIterator[Connection]:
+    """One connection as the database's owner, for migrations and `penguin doctor`. Raises DatabaseUnavailable."""
+    try:
+        connection = await asyncpg.connect(url, timeout=ACQUIRE_SECONDS)
+    except (*_OUTAGES, *_REFUSALS) as error:
+        raise _cannot_use(url, error) from error
+    try:
+        yield connection  # type: ignore[misc] # a plain connection and a pool's proxy have the same methods
+    finally:
+        await connection.close(timeout=5)
+
+
+async def rows(connection: Connection, query: Query[Any, Any]) -> list[Record]:
+    """Run a query that Piccolo's builder made, on this transaction."""
+    found: list[Record] = []
+    for part in query.querystrings:
+        sql, arguments = part.compile_string()
+        found = await connection.fetch(sql, *arguments)
+    return found
+
+
+def role_name(url: str, role: str) -> str:
+    """The restricted role of this database: `<database>_app` or `<database>_system`."""
+    return f"{unquote(urlsplit(url).path.lstrip('/')) or 'postgres'}_{role}"
+
+
+def role_password(url: str, role: str) -> str:
+    """The restricted role's password: a keyed hash of the owner's, so that every node knows it and nothing stores it."""
+    owner = unquote(urlsplit(url).password or "")
+    digest = hmac.digest(owner.encode(), f"penguin-hub role {role_name(url, role)}".encode(), hashlib.sha256)
+    return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def role_url(url: str, role: str) -> str:
+    """The same database by the restricted role."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    login = f"{quote(role_name(url, role), safe='')}:{role_password(url, role)}"
+    return urlunsplit(parts._replace(netloc=f"{login}@{host}"))
+
+
+@asynccontextmanager
+async def _transaction(pool: Pool | None, begin: str) -> AsyncIterator[Connection]:
+    if pool is None:
+        raise DatabaseUnavailable("The database is not connected yet.", retry_after=1)
+    try:
+        async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
+            await connection.execute(begin)
+            yield connection
+            await connection.execute("COMMIT")
+            # An error leaves the block open; giving the connection back rolls it back (see _reset).
+    except _OUTAGES as error:
+        raise DatabaseUnavailable("The database does not answer; nothing was stored.", retry_after=1) from error
+
+
+async def _reset(connection: Connection) -> None:
+    if connection.is_in_transaction():
+        await connection.execute("ROLLBACK")
+
+
+async def _init(connection: Connection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),
+        decoder=lambda raw: msgspec.json.decode(raw[1:]),
+        format="binary",
+    )
+
+
+async def _pool(url: str, size: int) -> Pool:
+    try:
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=size,
+            timeout=ACQUIRE_SECONDS,
+            command_timeout=STATEMENT_SECONDS,
+            init=_init,
+            reset=_reset,
+            max_inactive_connection_lifetime=60,
+            server_settings={"application_name": "penguin-hub", "timezone": "UTC", "jit": "off"},
+        )
+    except (*_OUTAGES, *_REFUSALS) as error:
+        raise _cannot_use(url, error) from error
+
+
+def _cannot_use(url: str, error: Exception) -> DatabaseUnavailable:
+    where = urlsplit(url).hostname or "its socket"
+    return DatabaseUnavailable(
+        f"PostgreSQL at {where} cannot be used ({type(error).__name__}): check that it runs, that DATABASE_URL is right, "
+        "and that `penguin migrate` has run.",
+        retry_after=5,
+    )
+
+
+def chunked(items: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    """`items` in slices of at most `size`, for statements that take arrays."""
+    return [items[start : start + size] for start in range(0, len(items), size)]

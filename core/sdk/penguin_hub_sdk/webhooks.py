@@ -1,0 +1,62 @@
+"""What providers send us: the request, how it is verified, what it means.
+
+A verifier is declared with the provider's rules and checks one request against the secrets of one connection; it never
+re-serialises, and compares in constant time. Where providers' own packages are lenient (future timestamps, no replay
+check) ours are strict.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from penguin_hub_sdk.events import ProviderEvent
+
+
+class InboundRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request as it came: the exact bytes."""
+
+    method: str
+    url: str
+    """The public URL, as the provider called it."""
+    headers: tuple[tuple[str, str], ...]
+    """Names in lower case, in order; a name may come more than once. Values as latin-1."""
+    body: bytes
+    received_at: datetime
+
+    def header(self, name: str) -> str | None:
+        """The value of a header that must come once: None when it is absent or came more than once."""
+        found = [value for key, value in self.headers if key == name.lower()]
+        return found[0] if len(found) == 1 else None
+
+
+class Verifier(Protocol):
+    """Decides whether a request is the provider's."""
+
+    def verify(self, request: InboundRequest, configs: Sequence[Any]) -> None:
+        """Raise SignatureInvalid unless one of `configs` (the current settings, then the previous ones while a
+        secret is being rotated) proves the request. A missing secret refuses. Raises nothing else, whatever the bytes.
+        """
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What the provider is told instead of the usual empty 200: a handshake."""
+
+    status: int = 200
+    content_type: str = "text/plain; charset=utf-8"
+    body: bytes = b""
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """How a plugin takes the provider's requests."""
+
+    verify: Verifier
+    normalise: Callable[[InboundRequest], Iterable[ProviderEvent]]
+    """Pure: bytes to events. An event nobody knows becomes `E.UNKNOWN`; a body that is not what the provider sends
+    raises BadAnswer, and the raw request is kept and can be processed again."""
+    answer: Callable[[InboundRequest], Answer | None] | None = None
+    """For handshakes (Slack's url_verification): an Answer ends the matter, None lets the request go on as usual.
+    Called after verification."""
+    key: Callable[[InboundRequest], str | None] | None = None
+    """What is equal in every redelivery of the same request. None or absent: the hash of the body."""
