@@ -28,7 +28,7 @@ async def migrate(settings: Settings) -> list[str]:
     url = settings.database_url
     if not urlsplit(url).password:
         raise SettingsError(
-            "DATABASE_URL needs a user with a password: the passwords of the hub's own restricted roles are derived from it."
+            "DATABASE_URL needs a user with a password: those of the hub's own restricted roles are derived from it."
         )
     async with db.owner(url) as connection:
         # Two processes that start together must not both migrate: the second waits here and then finds nothing to do.
@@ -55,7 +55,9 @@ async def migrate(settings: Settings) -> list[str]:
 async def _ran(connection: db.Connection) -> list[str]:
     if await connection.fetchval("SELECT to_regclass('migration')") is None:
         return []
-    return [row["name"] for row in await connection.fetch("SELECT name FROM migration WHERE app_name = $1 ORDER BY id", APP)]
+    return [
+        row["name"] for row in await connection.fetch("SELECT name FROM migration WHERE app_name = $1 ORDER BY id", APP)
+    ]
 
 
 async def _roles(connection: db.Connection, url: str) -> None:

@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     env: Literal["development", "production"] = "development"
     data: Path = Path(".penguin")
     database_url: str
-    """An owner of the database: runs migrations. The hub's own restricted roles are derived from it (platform/roles)."""
+    """An owner of the database: runs migrations; the hub's own restricted roles are derived from it (platform/db)."""
     redis_url: str
     vault_addr: str | None = None
     vault_token: str | None = None
@@ -114,7 +114,9 @@ def _running(folder: Path) -> dict[str, str]:
     try:
         found = msgspec.json.decode(raw, type=_Running)
     except msgspec.DecodeError as error:
-        raise SettingsError(f"{folder / 'run.json'} is damaged ({error}): start the hub again to have it rewritten.") from error
+        raise SettingsError(
+            f"{folder / 'run.json'} is damaged ({error}): start the hub again to have it rewritten."
+        ) from error
     return {"database_url": found.database_url, "redis_url": found.redis_url}
 
 
@@ -129,9 +131,7 @@ def _url(name: str, value: str, schemes: tuple[str, ...]) -> str:
     return value
 
 
-def _networks(
-    environ: Mapping[str, str], name: str
-) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+def _networks(environ: Mapping[str, str], name: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     found = []
     for part in filter(None, re.split(r"[,\s]+", environ.get(name, ""))):
         try:

@@ -65,7 +65,11 @@ def json_schema(config: type[Config]) -> dict[str, Any]:
     """JSON Schema 2020-12 of the form; secrets are `writeOnly` strings of format `password`."""
     (schema,), components = msgspec.json.schema_components([config], schema_hook=_schema, ref_template="#/$defs/{name}")
     own = components.pop(config.__name__, schema)
-    return {**own, "$schema": "https://json-schema.org/draft/2020-12/schema", **({"$defs": components} if components else {})}
+    return {
+        **own,
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **({"$defs": components} if components else {}),
+    }
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:

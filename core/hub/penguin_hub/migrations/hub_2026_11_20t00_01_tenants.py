@@ -47,7 +47,7 @@ def script() -> str:
         CREATE INDEX sessions_by_token ON sessions (token_hash);
         CREATE INDEX users_by_email ON users (email);
         """
-        # A tenant is made and listed by the operator (the command line, sign-up), before there is a tenant to be bound to.
+        # A tenant is made by the operator or by sign-up, before there is a tenant to be bound to.
         + tenant_table("tenants", app="select, update", system="select, insert, update, delete", column="id")
         + tenant_table("workspaces", system="select, insert")
         + tenant_table("users", system="select, insert")

@@ -166,10 +166,14 @@ def role_name(url: str, role: str) -> str:
 
 
 def role_password(url: str, role: str) -> str:
-    """The restricted role's password: a keyed hash of the owner's, so that every node knows it and nothing stores it."""
+    """The restricted role's password: derived, so that every node knows it and nothing stores it."""
+    return urlsafe_b64encode(derived_key(url, f"role {role_name(url, role)}")).decode().rstrip("=")
+
+
+def derived_key(url: str, purpose: str) -> bytes:
+    """32 bytes for one purpose, a keyed hash of the owner's password: the same on every node, stored on none."""
     owner = unquote(urlsplit(url).password or "")
-    digest = hmac.digest(owner.encode(), f"penguin-hub role {role_name(url, role)}".encode(), hashlib.sha256)
-    return urlsafe_b64encode(digest).decode().rstrip("=")
+    return hmac.digest(owner.encode(), f"penguin-hub {purpose}".encode(), hashlib.sha256)
 
 
 def role_url(url: str, role: str) -> str:
@@ -229,8 +233,8 @@ async def _pool(url: str, size: int) -> Pool:
 def _cannot_use(url: str, error: Exception) -> DatabaseUnavailable:
     where = urlsplit(url).hostname or "its socket"
     return DatabaseUnavailable(
-        f"PostgreSQL at {where} cannot be used ({type(error).__name__}): check that it runs, that DATABASE_URL is right, "
-        "and that `penguin migrate` has run.",
+        f"PostgreSQL at {where} cannot be used ({type(error).__name__}): check that it runs, that DATABASE_URL is "
+        "right, and that `penguin migrate` has run.",
         retry_after=5,
     )
 

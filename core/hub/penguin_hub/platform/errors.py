@@ -20,7 +20,7 @@ import msgspec
 
 
 class FieldError(msgspec.Struct, frozen=True):
-    """One thing that is wrong with the request: where (a JSON Pointer such as `#/email`, or `?limit`), which and why."""
+    """One thing that is wrong with the request: where (a JSON Pointer `#/email`, or `?limit`), which and why."""
 
     pointer: str
     code: str
