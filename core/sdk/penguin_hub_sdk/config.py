@@ -73,7 +73,9 @@ def json_schema(config: type[Config]) -> dict[str, Any]:
 
 
 def _members(annotation: Any) -> tuple[Any, ...]:
-    return tuple(getattr(annotation, "__args__", ()))
+    """Every type inside an annotation, at any depth: `Annotated[Secret | None, Meta(...)]` has Secret in it."""
+    direct = tuple(getattr(annotation, "__args__", ()))
+    return direct + tuple(inner for member in direct for inner in _members(member))
 
 
 def _decode(kind: type, value: Any) -> Any:

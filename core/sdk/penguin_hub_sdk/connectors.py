@@ -9,6 +9,7 @@ from typing import Literal, Protocol, runtime_checkable
 import msgspec
 
 from penguin_hub_sdk.errors import PluginError
+from penguin_hub_sdk.events import ProviderEvent
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -70,6 +71,9 @@ class Receipt(msgspec.Struct, frozen=True):
     id: str
     """The provider's id, by which its webhooks will name the message."""
     refused: tuple[Refusal, ...] = ()
+    events: tuple[ProviderEvent, ...] = ()
+    """What the connector knows will happen to the message, for providers that tell nothing by webhook. The hub records
+    each when its `at` comes, which may be in the near future; `key` keeps it single when the attempt is repeated."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,9 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     limits: Limits = Limits(rate=10, burst=10)
     batch: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     """Messages one `send_batch` call takes; 1 means there is no such call."""
+    sandbox: bool = False
+    """Nothing leaves the machine: the hub sends the mail of test keys through the plugin that says so, which needs no
+    configuration. At most one such plugin is installed."""
 
     @classmethod
     def load(cls, package: str | None) -> "Manifest":
