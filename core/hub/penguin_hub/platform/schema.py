@@ -21,9 +21,13 @@ _BOUND = "nullif(current_setting('app.tenant', true), '')"
 def migration(migration_id: str, script: Callable[[], str]) -> Callable[[], Awaitable[MigrationManager]]:
     """The `forwards` of a migration file: runs `script`'s SQL in one transaction."""
 
+    async def run() -> None:
+        # A coroutine function and not a lambda: Piccolo looks at which it is to decide whether to await.
+        await _run(script())
+
     async def forwards() -> MigrationManager:
         manager = MigrationManager(migration_id=migration_id, app_name=APP, description=migration_id)
-        manager.add_raw(lambda: _run(script()))
+        manager.add_raw(run)
         return manager
 
     return forwards
