@@ -3,7 +3,8 @@
 from typing import Annotated, Literal
 
 from litestar import Response, delete, get, patch, post, put
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, Parameter
 
 from penguin_hub.contacts.schemas import Contact, ContactChange, NewContact
 from penguin_hub.contacts.service import ContactsService
@@ -24,9 +25,9 @@ def _one(contact: Contact, status_code: int = 200) -> Response[Contact]:
 
 @get("/contacts", guards=GUARDS, tags=TAGS, operation_id="listContacts", summary="List contacts")
 async def list_contacts(
-    principal: Principal,
-    contacts: ContactsService,
-    pager: Pager,
+    principal: NamedDependency[Principal],
+    contacts: NamedDependency[ContactsService],
+    pager: NamedDependency[Pager],
     limit: Limit = 20,
     offset: Offset = None,
     cursor: Cursor = None,
@@ -57,13 +58,17 @@ async def list_contacts(
     summary="Create a contact",
     opt={"idempotent": True},
 )
-async def create_contact(data: NewContact, principal: Principal, contacts: ContactsService) -> Response[Contact]:
+async def create_contact(
+    data: JSONBody[NewContact], principal: NamedDependency[Principal], contacts: NamedDependency[ContactsService]
+) -> Response[Contact]:
     """409 `contact_exists` when you have a contact with this address; `contact_id` names it."""
     return _one(await contacts.create(principal, data), 201)
 
 
 @get("/contacts/{contact_id:str}", guards=GUARDS, tags=TAGS, operation_id="getContact", summary="Get a contact")
-async def get_contact(contact_id: ContactId, principal: Principal, contacts: ContactsService) -> Response[Contact]:
+async def get_contact(
+    contact_id: ContactId, principal: NamedDependency[Principal], contacts: NamedDependency[ContactsService]
+) -> Response[Contact]:
     """One contact; its ETag is what If-Match takes."""
     return _one(await contacts.get(principal, contact_id))
 
@@ -71,9 +76,9 @@ async def get_contact(contact_id: ContactId, principal: Principal, contacts: Con
 @put("/contacts/{contact_id:str}", guards=GUARDS, tags=TAGS, operation_id="replaceContact", summary="Replace a contact")
 async def replace_contact(
     contact_id: ContactId,
-    data: NewContact,
-    principal: Principal,
-    contacts: ContactsService,
+    data: JSONBody[NewContact],
+    principal: NamedDependency[Principal],
+    contacts: NamedDependency[ContactsService],
     if_match: IfMatch = None,
 ) -> Response[Contact]:
     """What the body leaves out becomes empty."""
@@ -83,9 +88,9 @@ async def replace_contact(
 @patch("/contacts/{contact_id:str}", guards=GUARDS, tags=TAGS, operation_id="updateContact", summary="Change a contact")
 async def update_contact(
     contact_id: ContactId,
-    data: ContactChange,
-    principal: Principal,
-    contacts: ContactsService,
+    data: JSONBody[ContactChange],
+    principal: NamedDependency[Principal],
+    contacts: NamedDependency[ContactsService],
     if_match: IfMatch = None,
 ) -> Response[Contact]:
     """What the body leaves out stays as it is."""
@@ -96,7 +101,10 @@ async def update_contact(
     "/contacts/{contact_id:str}", guards=GUARDS, tags=TAGS, operation_id="deleteContact", summary="Delete a contact"
 )
 async def delete_contact(
-    contact_id: ContactId, principal: Principal, contacts: ContactsService, if_match: IfMatch = None
+    contact_id: ContactId,
+    principal: NamedDependency[Principal],
+    contacts: NamedDependency[ContactsService],
+    if_match: IfMatch = None,
 ) -> None:
     """Messages already sent to the contact stay in the log."""
     await contacts.delete(principal, contact_id, expected_version(if_match))

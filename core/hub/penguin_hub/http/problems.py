@@ -139,6 +139,8 @@ def on_bug(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
 def _bad_parameters(error: ValidationException) -> HubError:
     found = []
     for item in error.extra if isinstance(error.extra, list) else ():
+        if isinstance(item, dict) and item.get("key") == "data":
+            return Malformed("This address needs a JSON body.")
         if isinstance(item, dict):
             found.append(FieldError(f"?{item.get('key', '')}", "invalid", str(item.get("message", "is not valid"))))
     bad = BadParameter("A parameter is not valid." if not found else f"{found[0].pointer}: {found[0].detail}.")
