@@ -27,6 +27,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     vault_role_id: str | None = None
     vault_secret_id: str | None = None
     vault_mount: str = "secret"
+    vault_namespace: str | None = None
+    vault_cacert: str | None = None
+    """A PEM file of the authority that signed the Vault's certificate (VAULT_CACERT)."""
+    key_file: Path | None = None
+    """The embedded store's key file (PENGUIN_KEY_FILE); by default DATA/keys/kek.json."""
     destination_allow: tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...] = ()
     provider_overrides: dict[str, str] = {}
     rate_limit: int | None = None
@@ -48,6 +53,7 @@ def load(environ: Mapping[str, str], *, data: Path | None = None) -> Settings:
     Without DATABASE_URL and REDIS_URL the servers that `penguin up` runs in the data folder are used, by what it wrote
     to `run.json` there. Raises SettingsError, which names the variable.
     """
+    environ = resolved(environ)
     folder = (data or Path(environ.get("PENGUIN_DATA", ".penguin"))).absolute()
     running = _running(folder)
     database_url = environ.get("DATABASE_URL") or running.get("database_url")
@@ -60,8 +66,17 @@ def load(environ: Mapping[str, str], *, data: Path | None = None) -> Settings:
     return build(environ, data=folder, database_url=database_url, redis_url=redis_url)
 
 
+def resolved(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment with its `vault:PATH#FIELD` values read from the Vault. Blocks. Raises SettingsError."""
+    if not any(value.startswith("vault:") for value in environ.values()):
+        return environ
+    from penguin_hub.vault import references  # noqa: PLC0415 -- imports hvac, which most environments never need
+
+    return references.resolve(environ)
+
+
 def build(environ: Mapping[str, str], *, data: Path, database_url: str, redis_url: str) -> Settings:
-    """The settings for servers that are already known. Raises SettingsError."""
+    """The settings for servers that are already known; `environ` is resolved. Raises SettingsError."""
     env = environ.get("PENGUIN_ENV", "development")
     if env not in ("development", "production"):
         raise SettingsError(f"PENGUIN_ENV is {env!r}; it must be `development` or `production`.")
@@ -92,6 +107,9 @@ def build(environ: Mapping[str, str], *, data: Path, database_url: str, redis_ur
         vault_role_id=role_id,
         vault_secret_id=secret_id,
         vault_mount=environ.get("VAULT_MOUNT", "secret"),
+        vault_namespace=environ.get("VAULT_NAMESPACE"),
+        vault_cacert=environ.get("VAULT_CACERT"),
+        key_file=Path(environ["PENGUIN_KEY_FILE"]).absolute() if environ.get("PENGUIN_KEY_FILE") else None,
         destination_allow=allow,
         provider_overrides=overrides,
         rate_limit=limit,
