@@ -3,7 +3,9 @@
 Everything that crosses the line between hub and plugin is a struct of this module or of `events`.
 """
 
+import re
 from collections.abc import Sequence
+from email.utils import quote
 from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -11,12 +13,22 @@ import msgspec
 from penguin_hub_sdk.errors import PluginError
 from penguin_hub_sdk.events import ProviderEvent
 
+_SPECIALS = re.compile(r'[][\\()<>@,:;".]')
+
 
 class Address(msgspec.Struct, frozen=True):
     """A mailbox. Both parts are checked by the hub: no control characters, one `@`, at most 254 bytes of address."""
 
     email: str
     name: str | None = None
+
+    @property
+    def mailbox(self) -> str:
+        """`Name <user@host>` for APIs that take one string: Unicode, and the name quoted where RFC 5322 wants it."""
+        if not self.name:
+            return self.email
+        name = f'"{quote(self.name)}"' if _SPECIALS.search(self.name) else self.name
+        return f"{name} <{self.email}>"
 
 
 class Attachment(msgspec.Struct, frozen=True):

@@ -28,6 +28,9 @@ class E(StrEnum):
     UNKNOWN = "unknown"
 
 
+BounceKind = Literal["hard", "soft", "block", "undetermined"]
+
+
 class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a provider adds to an event. Text is cut to what a timeline can show; absent means not said."""
 
@@ -35,7 +38,7 @@ class Detail(msgspec.Struct, frozen=True, omit_defaults=True):
     """The provider's or the recipient server's own sentence."""
     code: str | None = None
     """SMTP enhanced status code (RFC 3463) where there is one, else the provider's."""
-    bounce: Literal["hard", "soft", "block", "undetermined"] | None = None
+    bounce: BounceKind | None = None
     """`hard`: the address does not work, and is suppressed. The others may work another time."""
     url: str | None = None
     user_agent: str | None = None
