@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import hmac
 from base64 import urlsafe_b64encode
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -60,6 +60,9 @@ _REFUSALS = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.InvalidAuthorizationSpecificationError,
 )
+
+# What is to happen once an open transaction has been committed, by the connection it runs on.
+_after: dict[int, list[Callable[[], None]]] = {}
 
 ACQUIRE_SECONDS = 5.0
 STATEMENT_SECONDS = 30.0
@@ -160,6 +163,14 @@ async def rows(connection: Connection, query: Query[Any, Any]) -> list[Record]:
     return found
 
 
+def after_commit(connection: Connection, callback: Callable[[], None]) -> None:
+    """Call `callback` when this transaction has been committed; never when it is rolled back. It must not raise.
+
+    For hints (a wake-up) only: a process that is killed right after its commit calls nothing.
+    """
+    _after[id(connection)].append(callback)
+
+
 def role_name(url: str, role: str) -> str:
     """The restricted role of this database: `<database>_app` or `<database>_system`."""
     return f"{unquote(urlsplit(url).path.lstrip('/')) or 'postgres'}_{role}"
@@ -191,9 +202,16 @@ async def _transaction(pool: Pool | None, begin: str) -> AsyncIterator[Connectio
     try:
         async with pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             await connection.execute(begin)
-            yield connection
-            await connection.execute("COMMIT")
-            # An error leaves the block open; giving the connection back rolls it back (see _reset).
+            callbacks: list[Callable[[], None]] = []
+            _after[id(connection)] = callbacks
+            try:
+                yield connection
+                await connection.execute("COMMIT")
+                # An error leaves the block open; giving the connection back rolls it back (see _reset).
+            finally:
+                del _after[id(connection)]
+            for callback in callbacks:
+                callback()
     except _OUTAGES as error:
         raise DatabaseUnavailable("The database does not answer; nothing was stored.", retry_after=1) from error
 
