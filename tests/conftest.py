@@ -1,0 +1,63 @@
+"""Fixtures for every test package of the workspace's own `tests/`.
+
+Anything that needs PostgreSQL or Valkey starts them once per session; a test that asks for `settings` or `database`
+gets a migrated database of its own (40 ms), and an emptied Valkey.
+"""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from support import servers as support
+from support.servers import Servers
+
+from penguin_hub import settings as settings_module
+from penguin_hub.migrate import migrate
+from penguin_hub.platform.db import Database
+from penguin_hub.platform.redis import Redis
+from penguin_hub.settings import Settings
+
+
+@pytest_asyncio.fixture(scope="session")
+async def servers() -> AsyncIterator[Servers]:
+    """PostgreSQL and Valkey (or Redis), with a migrated database to copy."""
+    async with support.running() as found:
+        url = await support.create_empty(found, support.TEMPLATE)
+        await migrate(settings_module.build({}, data=Path(), database_url=url, redis_url=found.redis_url))
+        yield found
+
+
+@pytest_asyncio.fixture
+async def settings(servers: Servers, tmp_path: Path) -> AsyncIterator[Settings]:
+    """Development settings on a database of this test's own."""
+    await support.flush(servers)
+    async with support.fresh_database(servers) as url:
+        yield settings_module.build(
+            {"PENGUIN_DESTINATION_ALLOW": "127.0.0.1/32"}, data=tmp_path, database_url=url, redis_url=servers.redis_url
+        )
+
+
+@pytest_asyncio.fixture
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    opened = Database(settings.database_url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture
+async def redis(settings: Settings) -> AsyncIterator[Redis]:
+    client = Redis(settings.redis_url)
+    yield client
+    await client.close()
+
+
+@pytest.fixture(scope="session")
+def vendor_specs() -> Path:
+    """Recorded specifications of providers, which lie beside the project; a test without them is skipped."""
+    folder = Path(os.environ.get("PENGUIN_VENDOR_SPECS", Path(__file__).parents[2] / "shared" / "vendor-specs"))
+    if not folder.is_dir():
+        pytest.skip(f"no providers' specifications at {folder}: set PENGUIN_VENDOR_SPECS")
+    return folder
