@@ -10,14 +10,13 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from support import servers as support
-from support.servers import Servers
-
 from penguin_hub import settings as settings_module
 from penguin_hub.migrate import migrate
 from penguin_hub.platform.db import Database
 from penguin_hub.platform.redis import Redis
 from penguin_hub.settings import Settings
+from support import servers as support
+from support.servers import Servers
 
 
 @pytest_asyncio.fixture(scope="session")

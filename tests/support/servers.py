@@ -12,7 +12,6 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import redis.asyncio as aioredis
-
 from penguin_hub.platform import db, ids
 from penguin_hub.platform.embedded import DataFolder, Postgres, Valkey
 
