@@ -12,6 +12,9 @@ import redis.exceptions
 
 from penguin_hub.platform.errors import Unavailable
 
+OUTAGES = (redis.exceptions.RedisError, OSError, TimeoutError)
+"""What Redis, or the way to it, may do to a caller at any moment."""
+
 TIMEOUT_SECONDS = 0.25
 RETRY_SECONDS = 1.0
 """After a failure nobody asks Redis again for this long: an outage must not cost every request the time-out."""
@@ -71,6 +74,6 @@ class Redis:
             return await cast("Awaitable[Any]", make())
         except redis.exceptions.NoScriptError:
             raise
-        except (redis.exceptions.RedisError, OSError, TimeoutError) as error:
+        except OUTAGES as error:
             self._down_until = asyncio.get_running_loop().time() + RETRY_SECONDS
             raise RedisUnavailable("Redis is away.", retry_after=RETRY_SECONDS) from error
