@@ -46,7 +46,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     raises ValueError with a sentence for the tenant.
     """
 
-    SECRET_FORMAT: ClassVar[str] = "password"
+    SECRET_FORMAT: ClassVar[str] = "password"  # noqa: S105 - JSON Schema's word for a masked field
 
 
 def decode(config: type[C], values: Mapping[str, Any]) -> C:
@@ -59,6 +59,12 @@ def secret_fields(config: type[Config]) -> frozenset[str]:
     return frozenset(
         field.name for field in msgspec.structs.fields(config) if field.type is Secret or Secret in _members(field.type)
     )
+
+
+def secret_values(config: Config) -> tuple[str, ...]:
+    """The secrets themselves, for those who take them out of a text before it is shown."""
+    values = (getattr(config, field) for field in config.__struct_fields__)
+    return tuple(value.reveal() for value in values if isinstance(value, Secret))
 
 
 def json_schema(config: type[Config]) -> dict[str, Any]:

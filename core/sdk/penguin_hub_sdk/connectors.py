@@ -1,4 +1,4 @@
-"""What a connector can do, a Protocol a kind. A plugin's class is checked against them by shape; there is no base class.
+"""What a connector can do, a Protocol a kind. A plugin's class is checked by shape; there is no base class.
 
 Everything that crosses the line between hub and plugin is a struct of this module or of `events`.
 """

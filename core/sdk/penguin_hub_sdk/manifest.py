@@ -43,7 +43,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """Version range of the SDK's contract (PEP 440 specifiers)."""
     status: Status = "active"
     hosts: tuple[str, ...] = ()
-    """Where `ctx.http` and `ctx.net` may go: `api.example.com`, `*.example.com`, or `{field}` of the configuration."""
+    """Where `ctx.http` and `ctx.net` may go: `api.example.com`, `*.example.com`, `{field}` of the configuration, or a
+    name with one in it (`email.{region}.amazonaws.com`). Without a port: 443 for HTTP, any for TCP."""
     events: tuple[str, ...] = ()
     """Canonical events the plugin can report, e.g. `email.delivered`."""
     docs: str | None = None
@@ -67,14 +68,24 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return parse(raw)
 
 
-_HOST = re.compile(r"(\{[a-z_]+\}|(\*\.)?[a-z0-9-]+(\.[a-z0-9-]+)+(:\d{1,5})?)")
+_PART = r"([a-z0-9-]|\{[a-z][a-z0-9_]*\})+"
+_HOST = re.compile(rf"\{{[a-z][a-z0-9_]*\}}|(\*\.)?{_PART}(\.{_PART})+(:\d{{1,5}})?")
 
 
 def parse(raw: bytes) -> Manifest:
     """A manifest from the bytes of its file. Raises ManifestInvalid."""
     try:
-        manifest = msgspec.toml.decode(raw, type=Manifest)
+        return checked(msgspec.toml.decode(raw, type=Manifest))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ManifestInvalid(f"plugin.toml: {error}") from error
+
+
+def checked(manifest: Manifest) -> Manifest:
+    """The same manifest. Raises ManifestInvalid for what the types do not say, and for a value made in Python that
+    does not keep them."""
+    try:
+        msgspec.convert(msgspec.to_builtins(manifest), Manifest)
+    except (msgspec.ValidationError, TypeError) as error:
         raise ManifestInvalid(f"plugin.toml: {error}") from error
     for host in manifest.hosts:
         if not _HOST.fullmatch(host):
