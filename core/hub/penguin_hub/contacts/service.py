@@ -83,6 +83,8 @@ class ContactsService:
                 data=msgspec.to_builtins(contact),
                 workspace=contact.workspace,
                 tags=tuple(contact.tags),
+                subject=contact.id,
+                test=principal.environment == "test",
             ),
         )
 
