@@ -16,7 +16,7 @@ class Coalesced(Generic[Key, Answer]):
 
     async def get(self, key: Key, make: Callable[[], Awaitable[Answer]]) -> Answer:
         task = self._under_way.get(key)
-        if task is None:
+        if task is None or task.done():  # Done, and its callback has not run yet: that answer is no longer fresh.
             task = asyncio.ensure_future(_run(make))
             self._under_way[key] = task
             task.add_done_callback(lambda done: self._done(key, done))
