@@ -7,7 +7,7 @@ check) ours are strict.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import msgspec
 
@@ -38,6 +38,18 @@ class Verifier(Protocol):
         """Raise SignatureInvalid unless one of `configs` (the current settings, then the previous ones while a
         secret is being rotated) proves the request. A missing secret refuses. Raises nothing else, whatever the bytes.
         """
+
+
+@runtime_checkable
+class DocumentVerifier(Protocol):
+    """A verifier that needs a document from the provider first: a certificate, a key set. `verifiers.verify` asks the
+    hub to fetch it, so that the verifier itself stays without I/O."""
+
+    def document_url(self, request: InboundRequest) -> str:
+        """An https URL that is the provider's beyond doubt. Raises SignatureInvalid."""
+
+    def verify_with(self, document: bytes, request: InboundRequest, configs: Sequence[Any]) -> None:
+        """As `Verifier.verify`, with the document at hand. Raises SignatureInvalid and nothing else."""
 
 
 class Answer(msgspec.Struct, frozen=True):
