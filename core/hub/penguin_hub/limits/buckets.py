@@ -39,7 +39,7 @@ class Bucket:
 
 
 class Buckets:
-    """Buckets by name, the longest unused forgotten first: a forgotten one would be a full one after a minute anyway."""
+    """Buckets by name. The longest unused is forgotten first: after a minute it would be a full one anyway."""
 
     def __init__(self, most: int = 20_000) -> None:
         self._most = most

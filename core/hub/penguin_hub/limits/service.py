@@ -5,7 +5,7 @@ import hashlib
 import math
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from prometheus_client import Counter
@@ -25,7 +25,7 @@ _refused = {place: _decisions.labels(place, "refused") for place in ("redis", "l
 
 
 class Account(msgspec.Struct, frozen=True):
-    """Whom a request is charged to. Made once for each credential that is remembered, so it holds what Redis is sent."""
+    """Whom a request is charged to. Made once for each credential that is remembered: it holds what Redis is sent."""
 
     tenant: str
     subject: str
@@ -51,11 +51,8 @@ class Decision(msgspec.Struct, frozen=True):
         return fields(self.limit, self.remaining, self.more_after)
 
     def refusal(self) -> RateLimited:
-        return RateLimited(
-            f"The limit of {self.limit} requests a minute is used up.",
-            retry_after=max(self.retry_after, self.more_after),
-            **{"violated-policies": [POLICY]},
-        )
+        wait = max(self.retry_after, self.more_after)
+        return _refusal(f"The limit of {self.limit} requests a minute is used up.", POLICY, wait)
 
 
 class Limiter:
@@ -113,11 +110,7 @@ class Limiter:
         keys = (f"hub:{{{digest}}}:none", f"hub:{{{digest}}}:{policy}")
         outcome, _, retry, _ = await self._redis.script(TAKE, keys, ("", 0, 1, most, most / seconds))
         if not outcome:
-            raise RateLimited(
-                "Too many attempts; wait before the next one.",
-                retry_after=retry / 1000,
-                **{"violated-policies": [policy]},
-            )
+            raise _refusal("Too many attempts; wait before the next one.", policy, retry / 1000)
 
     async def announce(self, tenant: str, version: int) -> None:
         """After a commit that raised the tenant's version: the next request anywhere sees it. Never raises: who does
@@ -126,6 +119,11 @@ class Limiter:
             await self._redis.script(RAISE, (_version_key(tenant),), (version,))
         except RedisUnavailable:
             return
+
+
+def _refusal(detail: str, policy: str, retry_after: float) -> RateLimited:
+    extra: dict[str, Any] = {"violated-policies": [policy]}
+    return RateLimited(detail, retry_after=retry_after, **extra)
 
 
 def _version_key(tenant: str) -> str:

@@ -137,6 +137,13 @@ class Listener:
     def is_closed(self) -> bool:
         return self._connection.is_closed()
 
+    async def ping(self, seconds: float) -> None:
+        """Raises DatabaseUnavailable when the other end does not answer in that time."""
+        try:
+            await self._connection.execute("SELECT 1", timeout=seconds)
+        except _OUTAGES as error:
+            raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
+
     async def close(self) -> None:
         await self._connection.close(timeout=2)
 

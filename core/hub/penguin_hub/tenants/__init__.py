@@ -1,0 +1,1 @@
+"""Tenants, workspaces, users, roles, plans and sessions."""
