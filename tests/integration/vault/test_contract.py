@@ -134,9 +134,9 @@ class Contract:
         for version in range(3):
             await store.write(tenant, path, {"a": str(version + 1)}, cas=version)
         await store.destroy(tenant, path, [1, 3, 77])
-        for version in (1, 3, None):
+        for gone in (1, 3, None):
             with pytest.raises(SecretNotFound):
-                await store.read(tenant, path, version=version)
+                await store.read(tenant, path, version=gone)
         assert (await store.read(tenant, path, version=2)).fields == {"a": "2"}
         assert [entry.destroyed for entry in await store.versions(tenant, path)] == [True, False, True]
         assert await store.write(tenant, path, {"a": "4"}, cas=3) == 4

@@ -16,6 +16,7 @@ from penguin_hub.vault.paths import SYSTEM
 log = structlog.get_logger(__name__)
 
 CACHED_DATA_KEYS: Final = 2048
+ATTEMPTS: Final = 5
 
 
 class KeyRing:
@@ -67,13 +68,15 @@ class KeyRing:
 
     async def active_key(self, connection: Connection, tenant: str, messages: int) -> DataKey:
         """The key that seals `messages` messages in this transaction. A first key is made, and one for a worn key."""
-        row = await store.use_active_key(connection, tenant, messages)
-        if row is None or row["messages"] >= ROTATE_AT:
-            await self.replace_active(connection, tenant)
+        for _ in range(ATTEMPTS):
             row = await store.use_active_key(connection, tenant, messages)
-        if row is None:
-            raise VaultUnavailable("The secret was not stored: the tenant's keys are being changed.", retry_after=1)
-        return self._unwrapped(tenant, row)
+            if row is not None and row["messages"] < ROTATE_AT:
+                return self._unwrapped(tenant, row)
+            if row is not None:
+                await store.retire_active_key(connection, tenant)
+            # No row: the tenant has no key yet, or a rotation retired the one this statement waited for.
+            await self._add_active(connection, tenant)
+        raise VaultUnavailable("The secret was not stored: the tenant's keys are being changed.", retry_after=1)
 
     async def replace_active(self, connection: Connection, tenant: str) -> None:
         """From now on the tenant's secrets are sealed by a new key; the old ones still open."""
