@@ -1,0 +1,1 @@
+"""Mail out: accepting, queueing and sending messages, and what becomes of them."""

@@ -158,7 +158,7 @@ def script() -> str:
         + tenant_table("email_recipients")
         + tenant_table("email_tags", app="select, insert, delete")
         + tenant_table("email_events", app="select, insert, delete")
-        + tenant_table("email_receipts", app="select, insert, delete")
+        + tenant_table("email_receipts", app="select, insert, delete", system="select")
         + tenant_table("email_queue", system="select, update")
         + tenant_table("email_schedule", system="select")
         + tenant_table("email_unmatched", system="select, delete")
