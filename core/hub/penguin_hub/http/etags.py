@@ -3,14 +3,14 @@
 import re
 from typing import Annotated
 
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from penguin_hub.platform.errors import Invalid
 
 IfMatch = Annotated[
     str | None,
-    Parameter(
-        header="If-Match",
+    HeaderParameter(
+        name="If-Match",
         max_length=64,
         description="The ETag of what you read: the change is refused with 412 when it is no longer that.",
     ),
