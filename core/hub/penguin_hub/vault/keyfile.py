@@ -58,25 +58,28 @@ def read(path: Path) -> tuple[Kek, ...]:
     except OSError as error:
         reason = "is a symbolic link" if path.is_symlink() else f"cannot be opened ({error.strerror})"
         raise KeyFileRefused(f"The key file {path} {reason}: it must be a regular file, mode 0600.") from None
-    with os.fdopen(descriptor, "rb") as file:
-        _refuse_unsafe(path, os.fstat(file.fileno()))
-        raw = file.read(_MAX_BYTES + 1)
+    try:
+        _refuse_unsafe(path, os.fstat(descriptor))
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            raw = file.read(_MAX_BYTES + 1)
+    finally:
+        os.close(descriptor)
     return _parsed(path, raw)
 
 
 def create(path: Path, keys: tuple[Kek, ...]) -> None:
     """Write a file that does not exist yet. Raises FileExistsError when somebody else was first, KeyFileRefused."""
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.makedirs(path.parent, mode=0o700, exist_ok=True)
         temporary = _written(path, keys)
         try:
             os.link(temporary, path)
         finally:
             temporary.unlink()
         _sync_folder(path)
-    except FileExistsError:
-        raise
     except OSError as error:
+        if isinstance(error, FileExistsError) and path.parent.is_dir():
+            raise
         raise KeyFileRefused(f"The key file {path} cannot be written ({error.strerror}).") from None
 
 
@@ -106,7 +109,11 @@ def _refuse_unsafe(path: Path, found: os.stat_result) -> None:
 def _parsed(path: Path, raw: bytes) -> tuple[Kek, ...]:
     try:
         keys = msgspec.json.decode(raw, type=_File).keys
-        whole = bool(keys) and all(ids.is_id(kek.id, "kek") and len(kek.raw) == KEY_BYTES for kek in keys)
+        whole = (
+            bool(keys)
+            and len(raw) <= _MAX_BYTES
+            and all(ids.is_id(kek.id, "kek") and len(kek.raw) == KEY_BYTES for kek in keys)
+        )
     except (msgspec.DecodeError, ValueError):
         whole = False
     if not whole or len({kek.id for kek in keys}) != len(keys):
