@@ -174,7 +174,7 @@ def script() -> str:
             endpoint_id  text COLLATE "C" NOT NULL,
             event_id     text COLLATE "C" NOT NULL,
             type         text COLLATE "C" NOT NULL,
-            state        text NOT NULL CHECK (state IN ('succeeded', 'dead', 'discarded')),
+            state        text NOT NULL CHECK (state IN ('succeeded', 'failed', 'discarded')),
             attempts     smallint NOT NULL,
             last_status  smallint,
             last_error   text,

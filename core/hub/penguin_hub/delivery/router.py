@@ -1,0 +1,46 @@
+"""Turns events into deliveries: the events feature's Router."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from penguin_hub.delivery.matching import Subject, matches
+from penguin_hub.delivery.naming import delivery_id
+from penguin_hub.delivery.subscriptions import Subscriptions
+from penguin_hub.events.service import Routed
+from penguin_hub.platform.db import Connection
+
+
+class DeliveryRouter:
+    """One for the process."""
+
+    def __init__(self) -> None:
+        self._subscriptions = Subscriptions()
+
+    async def route(
+        self, connection: Connection, tenant: str, events: Sequence[Routed]
+    ) -> list[tuple[str, str, str, str]]:
+        subscriptions = await self._subscriptions.of(connection, tenant)
+        if not subscriptions:
+            return []
+        return [
+            (delivery_id(event.id, one.endpoint), one.endpoint, event.id, event.type)
+            for event in events
+            for subject in (subject_of(event),)
+            for one in subscriptions
+            if matches(one, subject)
+        ]
+
+
+def subject_of(event: Routed) -> Subject:
+    """The sides of an event that endpoints choose by; its data is parsed once, if at all."""
+
+    @cache
+    def data() -> Mapping[str, Any]:
+        raw = event.data
+        found = msgspec.json.decode(raw) if isinstance(raw, msgspec.Raw) else raw
+        return found if isinstance(found, Mapping) else {}
+
+    return Subject(type=event.type, workspace=event.workspace, tags=event.tags, test=event.test, data=data)

@@ -1,0 +1,328 @@
+"""Endpoints: made, shown, changed, rotated, switched on and off."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+from penguin_hub_sdk import addresses, signing
+
+from penguin_hub.delivery import destinations, retry, store
+from penguin_hub.delivery.client import Client
+from penguin_hub.delivery.destinations import Held, HeldSecret
+from penguin_hub.delivery.errors import TooManySecrets, TooManyWebhooks, UrlNotAllowed, WebhookNotFound
+from penguin_hub.delivery.matching import Filter
+from penguin_hub.delivery.schemas import (
+    ChangedWebhook,
+    Health,
+    NewWebhook,
+    ReplacedWebhook,
+    Rotated,
+    Rotation,
+    Webhook,
+)
+from penguin_hub.http.idempotency import Once
+from penguin_hub.http.paging import Page, Paging
+from penguin_hub.http.principal import Principal
+from penguin_hub.platform import clock, ids
+from penguin_hub.platform.db import Connection, Database, Record, UniqueViolation
+from penguin_hub.platform.errors import Invalid
+from penguin_hub.vault.service import SecretStore
+
+MAX_WEBHOOKS: Final = 200
+"""Endpoints of one tenant."""
+MAX_SECRETS: Final = 10
+"""Signing secrets of one endpoint that are good at the same time."""
+MASK: Final = "********"
+HEALTH_HOURS: Final = 24
+
+# What the engine or HTTP itself sets, and what would change the message's framing or route.
+_RESERVED: Final = re.compile(
+    r"(?i)webhook-.*|host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|"
+    r"proxy-.*|accept-encoding|date|via|forwarded|x-forwarded-.*"
+)
+_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_VALUE: Final = re.compile(r"[\x20-\x7e]*")
+_CREDENTIAL: Final = re.compile(r"(?i)authorization|cookie|token|secret|key|password|passwd|credential|signature")
+
+
+class ConnectionChecker(Protocol):
+    """Knows which of a tenant's connections can take events; the connections feature is one."""
+
+    async def accepts_events(self, tenant: str, connection: str) -> bool: ...
+
+
+class WebhooksService:
+    """One for the process. `client` is asked only what a URL leads to; nothing is sent by it."""
+
+    def __init__(
+        self,
+        database: Database,
+        secrets: SecretStore,
+        client: Client,
+        connections: ConnectionChecker | None = None,
+    ) -> None:
+        self._database = database
+        self._secrets = secrets
+        self._client = client
+        self._connections = connections
+
+    async def create(self, principal: Principal, new: NewWebhook, once: Once) -> Webhook:
+        """Raises Invalid, UrlNotAllowed, TooManyWebhooks."""
+        await self._vet(principal.tenant, new.url, new.connection)
+        plain, hidden = _headers(new.headers)
+        secret = _secret(new.secret, new.signing)
+        values = {**_values(new), "headers": plain, "secret_headers": sorted(hidden)}
+        tenant = principal.tenant
+        while True:
+            webhook_id = ids.new("whk")
+            try:
+                async with self._database.tenant(tenant) as connection:
+                    await once.begin(connection)
+                    if await store.count(connection, tenant) >= MAX_WEBHOOKS:
+                        raise TooManyWebhooks(f"A tenant has at most {MAX_WEBHOOKS} endpoints; delete one first.")
+                # Before the row: an endpoint without its secret could be met by a worker, a secret without one by nobody.
+                await self._write(tenant, webhook_id, Held([HeldSecret(secret)], hidden))
+                async with self._database.tenant(tenant) as connection:
+                    await once.begin(connection)
+                    row = await store.insert(connection, tenant, webhook_id, values)
+                    await store.bump(connection, tenant)
+                    made = msgspec.structs.replace(
+                        _shown(row, None), secret=secret, public_key=_public(secret)
+                    )
+                    await once.keep(connection, made, status=201)
+            except UniqueViolation:
+                await self._secrets.erase(tenant, destinations.path_of(webhook_id))
+                continue
+            return made
+
+    async def get(self, tenant: str, webhook_id: str) -> Webhook:
+        """Raises WebhookNotFound."""
+        async with self._database.tenant(tenant) as connection:
+            row = await _known(connection, tenant, webhook_id)
+            return (await self._with_health(connection, tenant, [row]))[0]
+
+    async def page(self, tenant: str, paging: Paging, *, enabled: bool | None) -> Page[Webhook]:
+        async with self._database.tenant(tenant) as connection:
+            rows = await store.page(connection, tenant, paging, enabled=enabled)
+            shown = await self._with_health(connection, tenant, rows)
+        return paging.page(shown, lambda webhook: (webhook.created_at, webhook.id))
+
+    async def replace(self, tenant: str, webhook_id: str, wanted: ReplacedWebhook) -> Webhook:
+        """Raises WebhookNotFound, Invalid, UrlNotAllowed."""
+        await self._vet(tenant, wanted.url, wanted.connection)
+        return await self._change(tenant, webhook_id, _values(wanted), wanted.headers)
+
+    async def change(self, tenant: str, webhook_id: str, wanted: ChangedWebhook) -> Webhook:
+        """Raises WebhookNotFound, Invalid, UrlNotAllowed."""
+        if wanted.url is not msgspec.UNSET:
+            await self._vet(tenant, wanted.url, None)
+        values = _values(wanted)
+        if wanted.enabled is not msgspec.UNSET:
+            values |= {"enabled": wanted.enabled, "disabled_reason": None if wanted.enabled else "manual"}
+        headers = None if wanted.headers is msgspec.UNSET else wanted.headers
+        return await self._change(tenant, webhook_id, values, headers)
+
+    async def switch(self, tenant: str, webhook_id: str, *, enabled: bool) -> Webhook:
+        """Enable or disable. What was published meanwhile is fetched by a recovery. Raises WebhookNotFound."""
+        values = {"enabled": enabled, "disabled_reason": None if enabled else "manual"}
+        return await self._change(tenant, webhook_id, values, None)
+
+    async def delete(self, tenant: str, webhook_id: str) -> None:
+        """Nothing more is sent, also nothing that was waiting; its log stays. Raises WebhookNotFound."""
+        async with self._database.tenant(tenant) as connection:
+            await _known(connection, tenant, webhook_id)
+            await store.delete(connection, tenant, webhook_id)
+            await store.bump(connection, tenant)
+        await self._secrets.erase(tenant, destinations.path_of(webhook_id))
+
+    async def rotate(self, principal: Principal, webhook_id: str, wanted: Rotation, once: Once) -> Rotated:
+        """Raises WebhookNotFound, TooManySecrets, Invalid."""
+        tenant = principal.tenant
+        now = clock.now()
+        until = now + timedelta(seconds=wanted.grace_seconds) if wanted.grace_seconds else None
+        secret = _secret(wanted.secret, wanted.signing)
+        async with self._database.tenant(tenant) as connection:
+            await once.begin(connection)
+            await _known(connection, tenant, webhook_id)
+        held = await destinations.read_secrets(self._secrets, tenant, webhook_id)
+        version = (await self._secrets.read(tenant, destinations.path_of(webhook_id))).version if held.signing else 0
+        good = [one for one in held.signing if one.until is None or one.until > now]
+        if any(one.secret == secret for one in good):
+            raise Invalid.field("#/secret", "reused", "This secret is in use already; give another one.")
+        # The grace of a secret that was rotated out before is never made longer.
+        kept = [HeldSecret(one.secret, one.until or until) for one in good] if until else []
+        if len(kept) >= MAX_SECRETS:
+            raise TooManySecrets.field(
+                "#", "too_many", f"{MAX_SECRETS} secrets are good at this moment; wait for one to end, or rotate with grace 0."
+            )
+        signers = [HeldSecret(secret), *kept]
+        # Check-and-set: of two rotations at once one wins, and the other is told so.
+        await self._secrets.write(
+            tenant,
+            destinations.path_of(webhook_id),
+            destinations.held_fields(Held(signers, held.headers)),
+            cas=version,
+        )
+        answer = Rotated(secret=secret, public_key=_public(secret), previous_valid_until=until)
+        async with self._database.tenant(tenant) as connection:
+            await once.begin(connection)
+            await store.change(connection, tenant, webhook_id, {})
+            await once.keep(connection, answer, status=200)
+        return answer
+
+    async def _change(
+        self, tenant: str, webhook_id: str, values: dict[str, Any], headers: Mapping[str, str] | None
+    ) -> Webhook:
+        if headers is not None:
+            async with self._database.tenant(tenant) as connection:
+                await _known(connection, tenant, webhook_id)
+            held = await destinations.read_secrets(self._secrets, tenant, webhook_id)
+            plain, hidden = _headers(headers, held.headers)
+            if hidden != held.headers:
+                await self._write(tenant, webhook_id, Held(held.signing, hidden))
+            values |= {"headers": plain, "secret_headers": sorted(hidden)}
+        async with self._database.tenant(tenant) as connection:
+            before = await _known(connection, tenant, webhook_id, lock=True)
+            if (before["url"] is None and values.get("url")) or (before["url"] and values.get("connection_id")):
+                raise Invalid.field("#", "kind", "An endpoint stays what it is, a URL or a connection; make a new one.")
+            row = await store.change(connection, tenant, webhook_id, values)
+            if row is None:
+                raise WebhookNotFound("There is no such endpoint.")
+            if values.get("enabled"):
+                await store.clear_failing(connection, tenant, webhook_id)
+            await store.bump(connection, tenant)
+            return (await self._with_health(connection, tenant, [row]))[0]
+
+    async def _vet(self, tenant: str, url: str | None, connection: str | None) -> None:
+        if (url is None) is (connection is None):
+            raise Invalid.field("#/url", "required", "Give either `url` or `connection`.")
+        if connection is not None:
+            if self._connections is None or not await self._connections.accepts_events(tenant, connection):
+                raise Invalid.field("#/connection", "not_a_destination", "There is no such connection that takes events.")
+            return
+        try:
+            await self._client.vet(url or "")
+        except addresses.AddressRefused as error:
+            raise UrlNotAllowed.field(
+                "#/url", "url_not_allowed", "The URL must be http or https and lead to a public address."
+            ) from error
+
+    async def _write(self, tenant: str, webhook_id: str, held: Held) -> None:
+        await self._secrets.write(
+            tenant, destinations.path_of(webhook_id), destinations.held_fields(held), cas=None
+        )
+
+    async def _with_health(self, connection: Connection, tenant: str, rows: Sequence[Record]) -> list[Webhook]:
+        since = clock.now() - timedelta(hours=HEALTH_HOURS)
+        stats = await store.stats(connection, tenant, [row["id"] for row in rows], since) if rows else {}
+        return [_shown(row, stats.get(row["id"])) for row in rows]
+
+
+async def _known(connection: Connection, tenant: str, webhook_id: str, *, lock: bool = False) -> Record:
+    row = await store.get(connection, tenant, webhook_id, lock=lock) if ids.is_id(webhook_id, "whk") else None
+    if row is None:
+        raise WebhookNotFound("There is no such endpoint.")
+    return row
+
+
+def _values(wanted: NewWebhook | ReplacedWebhook | ChangedWebhook) -> dict[str, Any]:
+    """The columns that a body sets; headers apart."""
+    given: dict[str, Any] = {
+        "url": wanted.url,
+        "events": wanted.events,
+        "description": wanted.description,
+        "filter": wanted.filter,
+        "retry": wanted.retry,
+        "rate": wanted.rate,
+        "concurrency": wanted.concurrency,
+    }
+    if not isinstance(wanted, ChangedWebhook):
+        given["connection_id"] = wanted.connection
+    values = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+    if isinstance(values.get("retry"), str):
+        values["retry"] = list(retry.PRESETS[values["retry"]])
+    if "filter" in values:
+        values["filter"] = msgspec.to_builtins(values["filter"])
+    return values
+
+
+def _headers(wanted: Mapping[str, str], held: Mapping[str, str] | None = None) -> tuple[dict[str, str], dict[str, str]]:
+    """Plain and secret ones. A masked value stands for the one that is kept."""
+    plain: dict[str, str] = {}
+    hidden: dict[str, str] = {}
+    for name, value in wanted.items():
+        pointer = f"#/headers/{name}"
+        if not _NAME.fullmatch(name):
+            raise Invalid.field("#/headers", "format", "That is not the name of a header.")
+        if _RESERVED.fullmatch(name):
+            raise Invalid.field(pointer, "reserved", f"The header {name} cannot be set.")
+        if not _VALUE.fullmatch(value):
+            raise Invalid.field(pointer, "format", "A header's value is printable ASCII.")
+        if value == MASK:
+            value = next((kept for key, kept in (held or {}).items() if key.lower() == name.lower()), "")
+            if not value:
+                raise Invalid.field(pointer, "masked", "No value is kept for this header; give one.")
+            hidden[name] = value
+        elif _CREDENTIAL.search(name):
+            hidden[name] = value
+        else:
+            plain[name] = value
+    if len({name.lower() for name in wanted}) < len(wanted):
+        raise Invalid.field("#/headers", "duplicate", "A header comes twice.")
+    return plain, hidden
+
+
+def _secret(given: str | None, kind: Literal["hmac", "ed25519"]) -> str:
+    if given is None:
+        return signing.new_secret() if kind == "hmac" else signing.new_key()
+    try:
+        signing.parse(given)
+    except signing.SecretInvalid as error:
+        raise Invalid.field("#/secret", "format", f"Not a signing secret: {error}.") from error
+    return given
+
+
+def _public(secret: str) -> str | msgspec.UnsetType:
+    signer = signing.parse(secret)
+    return signer.public() if isinstance(signer, signing.Ed25519Signer) else msgspec.UNSET
+
+
+def _shown(row: Record, stats: Record | None) -> Webhook:
+    return Webhook(
+        id=row["id"],
+        url=row["url"],
+        connection=row["connection_id"],
+        events=row["events"],
+        description=row["description"],
+        filter=msgspec.convert(row["filter"], Filter),
+        headers={**row["headers"], **dict.fromkeys(row["secret_headers"], MASK)},
+        retry=row["retry"],
+        rate=row["rate"],
+        concurrency=row["concurrency"],
+        enabled=row["enabled"],
+        disabled_reason=row["disabled_reason"],
+        health=_health(row["failing_since"], stats),
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+    )
+
+
+def _health(failing_since: datetime | None, stats: Record | None) -> Health:
+    good, bad = (stats["succeeded"], stats["failed"]) if stats else (0, 0)
+    total = good + bad
+    rate = good / total if total else None
+    if failing_since is not None and not good:
+        status: Literal["unknown", "healthy", "degraded", "failing"] = "failing"
+    elif rate is None:
+        status = "unknown"
+    else:
+        status = "healthy" if rate >= 0.95 else "degraded" if rate >= 0.5 else "failing"
+    return Health(
+        status=status,
+        attempts=total,
+        success_rate=rate,
+        average_ms=stats["total_ms"] / total if stats and total else None,
+        failing_since=failing_since,
+    )
