@@ -72,8 +72,6 @@ class Lane:
         self._outcomes: list[Attempt] = []
         self._settling = asyncio.Lock()
         self._plugin: str | None = None
-        self._well: bool | None = None
-        """Whether the last report on the connection said that it works; None: nothing was reported yet."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Ends when nothing is left to do; or, once `stop` is set, when what was begun is done.
@@ -208,12 +206,8 @@ class Lane:
                 return
 
     async def _report(self, outcomes: Sequence[Attempt]) -> None:
-        """Tell the connection how it does: each kind of trouble, and the first success (again)."""
-        for outcome in outcomes:
-            error = outcome.error
-            if error is not None and (error.effect.connection != "active" or error.effect.notify):
-                self._well = False
-                await self._connections.report(self._tenant, self._connection, error)
-            elif outcome.receipt is not None and not self._well:
-                self._well = True
-                await self._connections.report(self._tenant, self._connection, None)
+        """Tell the connection how it does. Costs nothing while all is well."""
+        if any(outcome.receipt is not None for outcome in outcomes):
+            await self._connections.report(self._tenant, self._connection, None)
+        for error in {type(outcome.error): outcome.error for outcome in outcomes if outcome.error is not None}.values():
+            await self._connections.report(self._tenant, self._connection, error)

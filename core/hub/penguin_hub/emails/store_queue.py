@@ -135,7 +135,19 @@ async def load(connection: Connection, tenant: str, email_ids: Sequence[str]) ->
     pending: dict[str, list[Pending]] = {}
     for email_id, *person in people:
         pending.setdefault(email_id, []).append(Pending(*person))
-    return [Loaded(*row[:6], content=unpack(row["content"]), pending=pending.get(row["id"], [])) for row in rows]
+    return [
+        Loaded(
+            id=row["id"],
+            message_id=row["message_id"],
+            tags=row["tags"],
+            metadata=row["metadata"],
+            stream=row["stream"],
+            test=row["test"],
+            content=unpack(row["content"]),
+            pending=pending.get(row["id"], []),
+        )
+        for row in rows
+    ]
 
 
 async def held(connection: Connection, tenant: str, claims: Sequence[Claim]) -> set[str]:

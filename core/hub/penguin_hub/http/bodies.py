@@ -57,7 +57,9 @@ def decode(raw: bytes, into: Any) -> Any:
 def invalid(error: msgspec.ValidationError, prefix: str = "") -> Invalid:
     """A msgspec complaint as ours: `... - at `$.tags[0]`` becomes the pointer `#/tags/0`."""
     text, _, path = str(error).partition(" - at `")
-    pointer = re.sub(r"\[(\d+)\]|\.", lambda m: f"/{m[1]}" if m[1] else "/", path.rstrip("`").removeprefix("$"))
+    # Of a free mapping msgspec does not say which: `at `$.tags[...]``, `at `key` in `$.tags``.
+    path = path.rstrip("`").rpartition("` in `")[2].removeprefix("$").replace("[...]", "")
+    pointer = re.sub(r"\[(\d+)\]|\.", lambda m: f"/{m[1]}" if m[1] else "/", path)
     if missing := re.search(r"(?:missing required field|unknown field) `([^`]*)`", text):
         pointer += "/" + missing[1].replace("~", "~0").replace("/", "~1")
     code = next((code for words, code in _CODES if words in text), "type")
