@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
-from penguin_hub_sdk.config import Config, Secret
+from penguin_hub_sdk.config import secret_values
 from penguin_hub_sdk.connectors import Connector, Event, Message, Receipt
 from penguin_hub_sdk.context import Context
 from penguin_hub_sdk.errors import PluginError
@@ -46,7 +46,7 @@ def guarded(plugin: Plugin[Any], methods: frozenset[str], calls: Calls) -> Plugi
 
 
 def _connect(plugin: Plugin[Any], methods: frozenset[str], calls: Calls, context: Context[Any]) -> Connector:
-    hidden = _secrets(context.config)
+    hidden = secret_values(context.config)
     made = calls.sync(
         plugin.manifest.id, "connect", lambda: plugin.connect(context), lambda value: _shaped(value, methods), hidden
     )
@@ -125,7 +125,7 @@ class _GuardedVerifier:
 
     def verify(self, request: InboundRequest, configs: Sequence[Any]) -> None:
         """Raises SignatureInvalid, or a PluginFault when the verifier itself is at fault: never lets through."""
-        hidden = [secret for config in configs for secret in _secrets(config)]
+        hidden = [secret for config in configs for secret in secret_values(config)]
         self._calls.sync(self._plugin, "verify", lambda: self._verifier.verify(request, configs), _nothing, hidden)
 
 
@@ -223,11 +223,3 @@ def _storable(value: Any) -> Any:
         case list() | tuple():
             return [_storable(item) for item in value]
     return value
-
-
-def _secrets(config: object) -> list[str]:
-    """The secret values of a configuration, which no text from the plugin may show."""
-    if not isinstance(config, Config):
-        return []
-    found = (getattr(config, field.name) for field in msgspec.structs.fields(config))
-    return [value.reveal() for value in found if isinstance(value, Secret)]

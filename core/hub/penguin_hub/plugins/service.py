@@ -1,6 +1,9 @@
 """The inventory: which plugins this process has."""
 
 from collections.abc import Sequence
+from typing import Any
+
+from penguin_hub_sdk.hooks import Plugin
 
 from penguin_hub.plugins import discovery
 from penguin_hub.plugins.calls import Calls
@@ -33,9 +36,12 @@ class PluginsService:
     def active(self) -> list[Loaded]:
         return [plugin for plugin in self._all if plugin.plugin is not None]
 
+    def find(self, plugin_id: str) -> Loaded | None:
+        return self._by_id.get(plugin_id)
+
     def get(self, plugin_id: str) -> Loaded:
         """Raises PluginNotFound."""
-        found = self._by_id.get(plugin_id)
+        found = self.find(plugin_id)
         if found is None:
             raise PluginNotFound("There is no such plugin.")
         return found
@@ -43,12 +49,17 @@ class PluginsService:
     def usable(self, plugin_id: str) -> Loaded:
         """One that works. Raises PluginNotFound, PluginIncompatible, PluginUnavailable."""
         found = self.get(plugin_id)
-        if found.plugin is not None:
-            return found
         failure = found.failure
         if failure is not None and failure.reason == "version":
             raise PluginIncompatible(failure.detail, requires_hub=failure.requires_hub, hub=discovery.hub_version())
-        raise PluginUnavailable("This plugin is installed and failed to load; the operator can see why.")
+        self.working(found)
+        return found
+
+    def working(self, loaded: Loaded) -> Plugin[Any]:
+        """The plugin's value. Raises PluginUnavailable."""
+        if loaded.plugin is None:
+            raise PluginUnavailable("This plugin is installed and failed to load; the operator can see why.")
+        return loaded.plugin
 
     @property
     def simulator(self) -> Loaded | None:
