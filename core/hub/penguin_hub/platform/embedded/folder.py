@@ -100,6 +100,11 @@ class DataFolder:
         handle.flush()
         self._lock = handle
 
+    @property
+    def is_locked(self) -> bool:
+        """Whether this process is the hub of the folder."""
+        return self._lock is not None
+
     def unlock(self) -> None:
         if self._lock is not None:
             self._lock.close()

@@ -54,6 +54,7 @@ class Postgres(Server):
 
     name: ClassVar[str] = "postgres"
     title: ClassVar[str] = "PostgreSQL"
+    program: ClassVar[str] = "postgres"
     stop_signal: ClassVar[signal.Signals] = signal.SIGINT  # fast shutdown: sessions end, a checkpoint is written
     hurry_signal: ClassVar[signal.Signals] = signal.SIGQUIT  # immediate shutdown: the next start recovers from WAL
 
@@ -126,10 +127,12 @@ class Postgres(Server):
                 output=log,
                 on_parent_end=signal.SIGKILL,
             )
-        if not await ended(process, INIT_SECONDS):
-            process.kill()
-            raise StartupError(
-                f"PostgreSQL cannot make its data folder within {INIT_SECONDS:.0f} s: is the disk very slow?"
-            )
+        try:
+            if not await ended(process, INIT_SECONDS):
+                raise StartupError(
+                    f"PostgreSQL cannot make its data folder within {INIT_SECONDS:.0f} s: is the disk very slow?"
+                )
+        finally:
+            process.kill()  # does nothing to a process that has ended
         if process.returncode != 0:
             raise self.explain(self.log_since(offset))

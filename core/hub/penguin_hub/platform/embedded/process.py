@@ -62,24 +62,24 @@ async def ended(process: subprocess.Popen[bytes], seconds: float) -> bool:
     return True
 
 
-async def gone(folder: Path, seconds: float) -> bool:
-    """Whether nothing runs on the folder any more within that time."""
+async def gone(program: str, folder: Path, seconds: float) -> bool:
+    """Whether that program no longer runs on the folder within that time."""
     deadline = asyncio.get_running_loop().time() + seconds
-    while holders(folder):
+    while holders(program, folder):
         if asyncio.get_running_loop().time() > deadline:
             return False
         await asyncio.sleep(0.05)
     return True
 
 
-def holders(folder: Path) -> list[int]:
-    """The processes that work in the folder: both servers make their data folder their current one."""
+def holders(program: str, folder: Path) -> list[int]:
+    """The program's processes that work in the folder: both servers make their data folder their current one."""
     import psutil  # noqa: PLC0415 -- takes 30 ms, and is needed only after a crash
 
     found = []
     for process in psutil.process_iter():
         try:
-            if os.path.samefile(process.cwd(), folder):
+            if process.name() == program and os.path.samefile(process.cwd(), folder):
                 found.append(process.pid)
         except (psutil.Error, OSError):
             continue  # ended meanwhile, or somebody else's

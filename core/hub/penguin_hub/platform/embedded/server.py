@@ -30,6 +30,8 @@ class Server(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    program: ClassVar[str]
+    """The name of its processes."""
     stop_signal: ClassVar[signal.Signals]
     """Ends it cleanly."""
     hurry_signal: ClassVar[signal.Signals]
@@ -73,7 +75,7 @@ class Server(ABC):
         await self.end_left_over()
         await self.prepare()
         offset = self._open_log()
-        process = self._spawn()
+        process = self.process = self._spawn()
         try:
             async with asyncio.timeout(START_SECONDS):
                 while not await self.is_ready(process):
@@ -81,11 +83,9 @@ class Server(ABC):
                         raise self.explain(self.log_since(offset))
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError:
-            process.send_signal(self.hurry_signal)
             raise StartupError(
                 f"{self.title} does not become ready within {START_SECONDS:.0f} s: {self.log} says what it is doing."
             ) from None
-        self.process = process
 
     async def stop(self, seconds: float = 10) -> None:
         """End it cleanly, and harder when it takes longer than that."""
@@ -102,17 +102,16 @@ class Server(ABC):
         if not self.pid_file.exists():
             return
         for how in (self.stop_signal, self.hurry_signal, signal.SIGKILL, None):
-            left = holders(self.folder)
+            left = holders(self.program, self.folder)
             if not left:
                 # Its process id may be another program's by now, which a server would take for itself.
                 self.pid_file.unlink(missing_ok=True)
                 return
             if how is not None:
                 self._signal_left_over(left, how)
-                await gone(self.folder, 10)
-        raise StartupError(
-            f"{self.title} still runs on {self.folder} and cannot be ended: end processes {holders(self.folder)}."
-        )
+                await gone(self.program, self.folder, 10)
+        left = holders(self.program, self.folder)
+        raise StartupError(f"{self.title} still runs on {self.folder} and cannot be ended: end the processes {left}.")
 
     def log_since(self, offset: int) -> list[str]:
         with self.log.open("rb") as file:

@@ -28,6 +28,7 @@ _DAMAGED = (
 class Valkey(Server):
     name: ClassVar[str] = "valkey"
     title: ClassVar[str] = "Valkey"
+    program: ClassVar[str] = "valkey-server"
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
     hurry_signal: ClassVar[signal.Signals] = signal.SIGKILL
 
