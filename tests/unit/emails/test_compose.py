@@ -7,13 +7,11 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from penguin_hub.emails.compose import MAX_RECIPIENTS, draft, message_id
 from penguin_hub.emails.content import Draft
 from penguin_hub.emails.schemas import NewEmail
 from penguin_hub.http.bodies import decode
 from penguin_hub.platform.errors import Invalid
-
 
 BODY = {"from": "shop@example.com", "to": "ada@example.com", "subject": "Hello", "text": "Hi"}
 

@@ -25,7 +25,6 @@ GUARDS = [requires("send_email")]
     tags=TAGS,
     operation_id="sendEmail",
     summary="Send an email",
-    opt={"idempotent": True},
     request_max_body_size=MAX_BODY,
 )
 async def send_email(

@@ -1,14 +1,14 @@
-"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07): a request that is repeated has one effect.
+"""Idempotency-Key (draft-ietf-httpapi-idempotency-key-header-07): a repeated request has one effect.
 
-The answer is written in the transaction of the effect, so the two exist together or not at all, whenever a process dies.
-A route takes part by asking for `once`, and its service by two calls:
+The answer is written in the transaction of the effect, so the two exist together or not at all, whenever a process
+dies. A route takes part by asking for `once`, and its service by two calls:
 
     async with database.tenant(principal.tenant) as connection:
-        await once.begin(connection)                 # before anything else: a repetition ends here
+        await once.begin(connection)  # before anything else: a repetition ends here
         ...
-        await once.keep(connection, answer, status=201)   # last: what the client is told
+        await once.keep(connection, answer, status=201)  # last: what the client is told
 
-Without the header both do nothing. What has no effect (a refusal) is not kept, and may be tried again with the same key.
+Without the header both do nothing. A refusal has no effect and is not kept: the same key may be tried again.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from litestar import MediaType, Request, Response
 from litestar.di import NamedDependency
-from litestar.params import Parameter
+from litestar.params import HeaderParameter
 
 from penguin_hub.http import store
 from penguin_hub.http.principal import Principal
@@ -127,8 +127,8 @@ NEVER_ASKED: Final = Once("", b"", b"", None)
 
 KeyHeader = Annotated[
     str | None,
-    Parameter(
-        header=HEADER,
+    HeaderParameter(
+        name=HEADER,
         max_length=MAX_LENGTH + 2,
         description=(
             "Makes it safe to repeat the request: for 24 hours the same key and body get the first answer again, with "
