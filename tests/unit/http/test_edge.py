@@ -57,9 +57,9 @@ def client() -> Iterator[TestClient[Litestar]]:
         dto=StrictBody,
         return_dto=None,
         exception_handlers=HANDLERS,
-        middleware=[RequestContext],
         request_max_body_size=1024 * 1024,
     )
+    app.asgi_handler = RequestContext(app.asgi_handler)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

@@ -10,6 +10,7 @@ from penguin_hub.contacts.schemas import Contact, ContactChange, NewContact
 from penguin_hub.contacts.service import ContactsService
 from penguin_hub.http.etags import IfMatch, etag, expected_version
 from penguin_hub.http.guards import requires
+from penguin_hub.http.idempotency import Once
 from penguin_hub.http.paging import Cursor, Limit, Offset, Order, Page, Pager
 from penguin_hub.http.principal import Principal
 
@@ -56,13 +57,15 @@ async def list_contacts(
     tags=TAGS,
     operation_id="createContact",
     summary="Create a contact",
-    opt={"idempotent": True},
 )
 async def create_contact(
-    data: JSONBody[NewContact], principal: NamedDependency[Principal], contacts: NamedDependency[ContactsService]
+    data: JSONBody[NewContact],
+    principal: NamedDependency[Principal],
+    contacts: NamedDependency[ContactsService],
+    once: NamedDependency[Once],
 ) -> Response[Contact]:
     """409 `contact_exists` when you have a contact with this address; `contact_id` names it."""
-    return _one(await contacts.create(principal, data), 201)
+    return _one(await contacts.create(principal, data, once), 201)
 
 
 @get("/contacts/{contact_id:str}", guards=GUARDS, tags=TAGS, operation_id="getContact", summary="Get a contact")

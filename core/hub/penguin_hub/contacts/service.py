@@ -8,6 +8,8 @@ from penguin_hub.contacts import store
 from penguin_hub.contacts.errors import ContactChanged, ContactExists, ContactNotFound
 from penguin_hub.contacts.schemas import Contact, ContactChange, NewContact
 from penguin_hub.events.service import EventsService, NewEvent
+from penguin_hub.http.etags import etag
+from penguin_hub.http.idempotency import NEVER_ASKED, Once
 from penguin_hub.http.paging import Page, Paging
 from penguin_hub.http.principal import Principal
 from penguin_hub.platform import addresses, ids
@@ -19,13 +21,15 @@ class ContactsService:
         self._database = database
         self._events = events
 
-    async def create(self, principal: Principal, new: NewContact) -> Contact:
-        """Raises ContactExists, Invalid."""
+    async def create(self, principal: Principal, new: NewContact, once: Once = NEVER_ASKED) -> Contact:
+        """Raises ContactExists, Invalid, and what `once` raises for a repeated request."""
         values = {"id": ids.new("con"), "workspace_id": principal.workspace, **_columns(msgspec.structs.asdict(new))}
         try:
             async with self._database.tenant(principal.tenant) as connection:
+                await once.begin(connection)
                 contact = await store.insert(connection, principal.tenant, values)
                 await self._announce(connection, principal, "contact.created", contact)
+                await once.keep(connection, contact, status=201, headers={"ETag": etag(contact.version)})
         except UniqueViolation:
             raise await self._exists(principal.tenant, values["email_key"]) from None
         return contact

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 from litestar import Response, get
+from litestar.di import NamedDependency
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from penguin_hub.platform.errors import HubError
@@ -28,7 +29,9 @@ class Readiness(msgspec.Struct, frozen=True):
 class HealthService:
     """Asks the parts at once. A part that is not `vital` may be away while the hub still serves."""
 
-    def __init__(self, checks: dict[str, tuple[Callable[[], Awaitable[str | None]], Literal["vital", "useful"]]]) -> None:
+    def __init__(
+        self, checks: dict[str, tuple[Callable[[], Awaitable[str | None]], Literal["vital", "useful"]]]
+    ) -> None:
         self._checks = checks
 
     async def readiness(self) -> Readiness:
@@ -54,7 +57,7 @@ async def healthz() -> dict[str, str]:
 
 
 @get("/readyz", exclude_from_auth=True, include_in_schema=False)
-async def readyz(health: HealthService) -> Response[Readiness]:
+async def readyz(health: NamedDependency[HealthService]) -> Response[Readiness]:
     """What requests need is there: database, secrets (Redis may be away). 503 with the part that is not."""
     found = await health.readiness()
     return Response(found, status_code=200 if found.ready else 503, headers={"cache-control": "no-store"})

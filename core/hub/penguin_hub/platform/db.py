@@ -213,14 +213,19 @@ async def _transaction(pool: Pool | None, begin: str) -> AsyncIterator[Connectio
             _after[id(connection)] = callbacks
             try:
                 yield connection
-                await connection.execute("COMMIT")
-                # An error leaves the block open; giving the connection back rolls it back (see _reset).
+                if await connection.execute("COMMIT") != "COMMIT":
+                    # PostgreSQL answers COMMIT with ROLLBACK when a statement had failed and somebody went on.
+                    raise RuntimeError("a statement of this transaction failed; nothing was stored")
+            except BaseException:
+                if not connection.is_closed() and connection.is_in_transaction():
+                    await connection.execute("ROLLBACK")
+                raise
             finally:
                 del _after[id(connection)]
             for callback in callbacks:
                 callback()
     except _OUTAGES as error:
-        raise DatabaseUnavailable("The database does not answer; nothing was stored.", retry_after=1) from error
+        raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
 
 
 async def _reset(connection: Connection) -> None:

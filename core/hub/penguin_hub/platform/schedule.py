@@ -68,7 +68,7 @@ class _Worker(Worker[Any]):
 
 
 class _PatientQueue(RedisQueue):
-    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Any:
+    async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Any:  # noqa: ASYNC109 -- SAQ's signature
         try:
             return await super().dequeue(timeout, poll_interval)
         except OUTAGES:

@@ -1,0 +1,156 @@
+"""The API process: wires it, and nothing else does."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from litestar import Litestar, Request, Router
+from litestar.di import NamedDependency, Provide
+
+from penguin_hub import services
+from penguin_hub.audit.routes import routes as audit_routes
+from penguin_hub.contacts.routes import routes as contacts_routes
+from penguin_hub.emails.routes import routes as emails_routes
+from penguin_hub.emails.suppressions.routes import routes as suppressions_routes
+from penguin_hub.http import bodies, health, idempotency, openapi, problems
+from penguin_hub.http.guards import principal_of
+from penguin_hub.http.paging import Pager
+from penguin_hub.http.principal import Address, Admission, Authentication, Principal
+from penguin_hub.http.requests import RequestContext
+from penguin_hub.keys.gate import KeyGate
+from penguin_hub.keys.routes import routes as keys_routes
+from penguin_hub.platform.db import derived_key
+from penguin_hub.plugins.apps import load_apps
+from penguin_hub.plugins.routes import routes as plugins_routes
+from penguin_hub.services import Services
+from penguin_hub.settings import Settings
+from penguin_hub.tenants.routes import routes as tenants_routes
+
+VERSIONED = (
+    *audit_routes,
+    *contacts_routes,
+    *emails_routes,
+    *suppressions_routes,
+    *keys_routes,
+    *plugins_routes,
+    *tenants_routes,
+)
+"""What lives under /api/v1 and is asked for a credential."""
+
+# Dependency -> attribute of Services. A handler asks for a service by this name.
+INJECTED = (
+    "audit",
+    "connections",
+    "contacts",
+    "emails",
+    "events",
+    "keys",
+    "plugins",
+    "sessions",
+    "settings",
+    "suppressions",
+    "tenants",
+)
+
+
+class Api:
+    """The application's own parts. They exist from the start of its life to the end, and not before."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._services: Services | None = None
+        self._gate: KeyGate | None = None
+
+    @property
+    def services(self) -> Services:
+        if self._services is None:
+            raise RuntimeError("the application has not been started")
+        return self._services
+
+    @property
+    def gate(self) -> KeyGate:
+        if self._gate is None:
+            raise RuntimeError("the application has not been started")
+        return self._gate
+
+    async def admit(self, credential: str, client: Address | None) -> Admission:
+        return await self.gate.admit(credential, client)
+
+    def count(self, principal: Principal, status: int) -> None:
+        self.gate.count(principal, status)
+
+    @asynccontextmanager
+    async def lifespan(self, _: Litestar) -> AsyncIterator[None]:
+        async with services.opened(self.settings) as opened:
+            gate = KeyGate(
+                opened.database, opened.redis, opened.secrets, opened.limiter, opened.hasher, opened.sessions
+            )
+            await gate.open()
+            self._services, self._gate = opened, gate
+            try:
+                yield
+            finally:
+                await gate.close()
+
+    def health(self) -> health.HealthService:
+        """What readiness asks for."""
+        at = self.services
+
+        async def database() -> None:
+            async with at.database.system() as connection:
+                await connection.fetchval("SELECT 1")
+
+        async def redis() -> None:
+            await at.redis.call("PING")
+
+        return health.HealthService(
+            {"database": (database, "vital"), "secrets": (at.secrets.check, "vital"), "redis": (redis, "useful")}
+        )
+
+
+def create_app(settings: Settings) -> Litestar:
+    """The API. Opens nothing before its lifespan begins."""
+    api = Api(settings)
+    pager = Pager(derived_key(settings.database_url, "cursors"))
+    kept = idempotency.Idempotency(derived_key(settings.database_url, "kept answers"))
+
+    async def once(
+        request: Request[Any, Any, Any],
+        principal: NamedDependency[Principal],
+        idempotency_key: idempotency.KeyHeader = None,
+    ) -> idempotency.Once:
+        return await kept.once(request, principal, idempotency_key)
+
+    def service(name: str) -> Provide:
+        def provide() -> Any:
+            return getattr(api.services, name)
+
+        return Provide(provide, sync_to_thread=False)
+
+    versioned = Router(
+        "/api/v1",
+        route_handlers=[*VERSIONED, *(route for app in load_apps() for route in app.routes)],
+        dependencies={
+            "principal": Provide(_principal, sync_to_thread=False),
+            "pager": Provide(lambda: pager, sync_to_thread=False),
+            "once": Provide(once),
+            **{name: service(name) for name in INJECTED},
+        },
+    )
+    app = Litestar(
+        [versioned, *health.routes],
+        dependencies={"health": Provide(api.health, sync_to_thread=False)},
+        dto=bodies.StrictBody,
+        return_dto=None,
+        exception_handlers={**problems.HANDLERS, **idempotency.HANDLERS},
+        lifespan=[api.lifespan],
+        openapi_config=openapi.config(),
+        request_max_body_size=bodies.MAX_BODY,
+    )
+    # Around all of Litestar and not as its middleware, which a request for no known route never passes.
+    app.asgi_handler = RequestContext(Authentication(app.asgi_handler, api, trusted=settings.trusted_proxies))
+    return app
+
+
+def _principal(request: Request[Any, Any, Any]) -> Principal:
+    return principal_of(request)

@@ -1,0 +1,40 @@
+"""The worker process: wires it, and nothing else does."""
+
+import asyncio
+
+import structlog
+
+from penguin_hub import services
+from penguin_hub.emails.worker import EmailWorker
+from penguin_hub.http import idempotency
+from penguin_hub.keys import jobs as keys_jobs
+from penguin_hub.platform.schedule import Job, Schedule
+from penguin_hub.services import Services
+from penguin_hub.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+
+async def run(settings: Settings, stop: asyncio.Event) -> None:
+    """Until `stop` is set; then what is in hand is finished or given back.
+
+    Raises DatabaseUnavailable and what opening the secret store raises, at its start; later outages are waited out.
+    """
+    async with services.opened(settings, app_size=8) as at:
+        loops = (
+            EmailWorker(at.database, at.connections, at.suppressions, at.emails.recorder),
+            Schedule(settings.redis_url, upkeep(at)),
+        )
+        log.info("worker_started")
+        async with asyncio.TaskGroup() as group:
+            for loop in loops:
+                group.create_task(loop.run(stop))
+        log.info("worker_stopped")
+
+
+def upkeep(at: Services) -> list[Job]:
+    """What is done by the clock, by one worker at a time."""
+    return [
+        Job("keys-clean-up", "7 * * * *", lambda: keys_jobs.clean_up(at.database, at.secrets, at.sessions)),
+        Job("idempotency-forget", "*/10 * * * *", lambda: idempotency.forget_expired(at.database)),
+    ]
