@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from litestar import get
+from litestar.di import NamedDependency
 from litestar.params import Parameter
 
 from penguin_hub.audit.schemas import AuditEntry
@@ -21,9 +22,9 @@ from penguin_hub.http.principal import Principal
     summary="List what was done, by whom and from where",
 )
 async def list_audit_log(
-    principal: Principal,
-    audit: AuditService,
-    pager: Pager,
+    principal: NamedDependency[Principal],
+    audit: NamedDependency[AuditService],
+    pager: NamedDependency[Pager],
     limit: Limit = 20,
     offset: Offset = None,
     cursor: Cursor = None,

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -39,6 +39,9 @@ class Pepper(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Pepper(id={self.id!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
 
 
 class Peppers:

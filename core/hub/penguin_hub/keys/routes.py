@@ -4,7 +4,8 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from litestar import Response, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.di import NamedDependency
+from litestar.params import JSONBody, Parameter
 
 from penguin_hub.http.etags import IfMatch, etag, expected_version
 from penguin_hub.http.guards import admin_only
@@ -32,9 +33,9 @@ def _once(key: CreatedApiKey) -> Response[CreatedApiKey]:
 
 @get("/platform/api-keys", guards=GUARDS, tags=TAGS, operation_id="listApiKeys", summary="List API keys")
 async def list_api_keys(
-    principal: Principal,
-    keys: KeysService,
-    pager: Pager,
+    principal: NamedDependency[Principal],
+    keys: NamedDependency[KeysService],
+    pager: NamedDependency[Pager],
     limit: Limit = 20,
     offset: Offset = None,
     cursor: Cursor = None,
@@ -58,13 +59,17 @@ async def list_api_keys(
 
 
 @post("/platform/api-keys", guards=GUARDS, tags=TAGS, operation_id="createApiKey", summary="Create an API key")
-async def create_api_key(data: NewApiKey, principal: Principal, keys: KeysService) -> Response[CreatedApiKey]:
+async def create_api_key(
+    data: JSONBody[NewApiKey], principal: NamedDependency[Principal], keys: NamedDependency[KeysService]
+) -> Response[CreatedApiKey]:
     """The answer holds the key, this once. Takes no Idempotency-Key: a repeated answer would have to be kept."""
     return _once(await keys.create(principal, data))
 
 
 @get("/platform/api-keys/{key_id:str}", guards=GUARDS, tags=TAGS, operation_id="getApiKey", summary="Get an API key")
-async def get_api_key(key_id: KeyId, principal: Principal, keys: KeysService) -> Response[ApiKey]:
+async def get_api_key(
+    key_id: KeyId, principal: NamedDependency[Principal], keys: NamedDependency[KeysService]
+) -> Response[ApiKey]:
     """What is known of one key; its ETag is what If-Match takes."""
     return _one(await keys.get(principal, key_id))
 
@@ -77,7 +82,11 @@ async def get_api_key(key_id: KeyId, principal: Principal, keys: KeysService) ->
     summary="Change an API key",
 )
 async def update_api_key(
-    key_id: KeyId, data: ApiKeyChange, principal: Principal, keys: KeysService, if_match: IfMatch = None
+    key_id: KeyId,
+    data: JSONBody[ApiKeyChange],
+    principal: NamedDependency[Principal],
+    keys: NamedDependency[KeysService],
+    if_match: IfMatch = None,
 ) -> Response[ApiKey]:
     """Name, scopes, expiry, addresses. What the body leaves out stays as it is."""
     return _one(await keys.change(principal, key_id, data, expected_version(if_match)))
@@ -90,7 +99,9 @@ async def update_api_key(
     operation_id="revokeApiKey",
     summary="Revoke an API key",
 )
-async def revoke_api_key(key_id: KeyId, principal: Principal, keys: KeysService) -> None:
+async def revoke_api_key(
+    key_id: KeyId, principal: NamedDependency[Principal], keys: NamedDependency[KeysService]
+) -> None:
     """Takes effect everywhere within a second. The key stays in the list, as revoked."""
     await keys.revoke(principal, key_id)
 
@@ -103,7 +114,7 @@ async def revoke_api_key(key_id: KeyId, principal: Principal, keys: KeysService)
     summary="Replace an API key",
 )
 async def rotate_api_key(
-    key_id: KeyId, data: Rotation, principal: Principal, keys: KeysService
+    key_id: KeyId, data: JSONBody[Rotation], principal: NamedDependency[Principal], keys: NamedDependency[KeysService]
 ) -> Response[CreatedApiKey]:
     """A new key with the same rights; the old one goes on working for `overlap_seconds`, 0 ends it at once."""
     return _once(await keys.rotate(principal, key_id, data))
@@ -118,8 +129,8 @@ async def rotate_api_key(
 )
 async def get_api_key_usage(
     key_id: KeyId,
-    principal: Principal,
-    keys: KeysService,
+    principal: NamedDependency[Principal],
+    keys: NamedDependency[KeysService],
     since: Annotated[datetime | None, Parameter(description="From this moment on, with its zone.")] = None,
     until: Annotated[datetime | None, Parameter(description="Up to and without this moment, with its zone.")] = None,
     granularity: Annotated[Granularity, Parameter(description="One point an hour or a day.")] = "hour",

@@ -1,7 +1,7 @@
 """API keys as clients send and see them, and as the gate reads them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -84,6 +84,12 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
 class CreatedApiKey(ApiKey, frozen=True, kw_only=True):
     key: str
     """The key itself. Shown this once; nobody can show it again."""
+
+    def __repr__(self) -> str:
+        return f"CreatedApiKey(id={self.id!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return [("id", self.id)]
 
 
 class UsagePoint(msgspec.Struct, frozen=True):

@@ -1,7 +1,7 @@
 """Tenants, users and sessions as clients send and see them, and as the gate reads them."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -21,6 +21,9 @@ class Login(Input, frozen=True):
     def __repr__(self) -> str:
         return "Login()"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
 
 class SignedIn(msgspec.Struct, frozen=True):
     token: str
@@ -32,6 +35,9 @@ class SignedIn(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"SignedIn(user={self.user!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
 
 class Tenant(msgspec.Struct, frozen=True):
@@ -56,6 +62,9 @@ class NewTenant(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"NewTenant(tenant={self.tenant!r}, owner={self.owner!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
+
 
 class User(msgspec.Struct, frozen=True):
     """Somebody who may sign in, as the login reads him."""
@@ -69,6 +78,9 @@ class User(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"User(id={self.id!r})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return []
 
 
 class Session(msgspec.Struct, frozen=True):

@@ -40,7 +40,18 @@ def is_session_token(text: str) -> bool:
 
 
 class SessionsService:
-    def __init__(self, database: Database, hasher: Hasher, limiter: Limiter, audit: AuditService) -> None:
+    """`secure_cookies`: browsers send the cookie over https only, as they should wherever the hub is reached by it."""
+
+    def __init__(
+        self,
+        database: Database,
+        hasher: Hasher,
+        limiter: Limiter,
+        audit: AuditService,
+        *,
+        secure_cookies: bool = False,
+    ) -> None:
+        self.secure_cookies = secure_cookies
         self._database = database
         self._hasher = hasher
         self._limiter = limiter
