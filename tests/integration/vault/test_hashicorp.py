@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -33,13 +34,13 @@ def tenant() -> str:
 class Role:
     """An AppRole of this test's own, on an auth method that may be shared with other tests."""
 
-    def __init__(self, server: Any, **options: Any) -> None:
+    def __init__(self, server: Any, policy: str = "", **options: Any) -> None:
         self.server = server
         self.name = f"hub-{uuid4().hex[:8]}"
         admin = server.admin
         if "approle/" not in admin.sys.list_auth_methods()["data"]:
             admin.sys.enable_auth_method("approle")
-        admin.sys.create_or_update_policy(self.name, POLICY.format(mount=server.mount))
+        admin.sys.create_or_update_policy(self.name, policy or POLICY.format(mount=server.mount))
         admin.auth.approle.create_or_update_approle(self.name, token_policies=[self.name], **options)
         self.role_id = admin.auth.approle.read_role_id(self.name)["data"]["role_id"]
         self.secret_id = admin.auth.approle.generate_secret_id(self.name)["data"]["secret_id"]
@@ -222,6 +223,25 @@ class TestAppRole:
         assert token_of(client) != first
         assert 0 < (client.seconds_to_renewal() or 0) <= 3600 * 2 / 3
         client.close()
+
+
+class TestGuide:
+    async def test_the_policy_of_the_guide_is_enough(self, vault_server: Any, tenant: str) -> None:
+        guide = (Path(__file__).parents[3] / "docs" / "operations" / "secrets.md").read_text()
+        policy = guide.partition("<<'POLICY'\n")[2].partition("POLICY\n")[0]
+        assert policy.count("capabilities") == 3
+        role = Role(vault_server, policy.replace('"secret/', f'"{vault_server.mount}/'))
+        store = HashicorpStore(role.client(), mount=vault_server.mount)
+        for version in range(3):
+            await store.write(tenant, PATH, {"k": str(version)}, cas=version)
+        assert (await store.read(tenant, PATH, version=2)).fields == {"k": "1"}
+        assert await store.list(tenant, "connections") == ["cnx_1"]
+        await store.delete(tenant, PATH)
+        await store.destroy(tenant, PATH, [1])
+        assert [entry.destroyed for entry in await store.versions(tenant, PATH)] == [True, False, False]
+        await store.erase(tenant, PATH)
+        await store.check()
+        await store.close()
 
 
 class TestToken:

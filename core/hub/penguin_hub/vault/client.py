@@ -276,7 +276,7 @@ class _Adapter(hvac.adapters.JSONAdapter):  # type: ignore[misc]  # hvac ships n
 class _Transport(requests.adapters.HTTPAdapter):
     """Gives every request what is left of its call's time."""
 
-    def send(  # noqa: PLR0917 -- the signature is that of requests
+    def send(
         self,
         request: requests.PreparedRequest,
         stream: bool = False,
