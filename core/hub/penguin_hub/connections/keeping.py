@@ -87,6 +87,8 @@ class Keeper:
         for tenant, connection_id in outdated:
             async with self._database.tenant(tenant) as connection:
                 current = await store_upkeep.forget_previous(connection, tenant, connection_id)
-            if current is not None:
+            if current == 0:
+                await self._secrets.erase(tenant, path(connection_id))
+            elif current is not None:
                 await self.replaced(tenant, connection_id, current, 0)
         return len(leftovers) + len(outdated)

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from litestar import Response, delete, get, patch, post
 from litestar.di import NamedDependency
-from litestar.params import Parameter
+from litestar.params import JSONBody, Parameter
 
 from penguin_hub.connections.schemas import CheckResult, Connection, ConnectionChange, NewConnection, Status
 from penguin_hub.connections.service import ConnectionsService
@@ -60,7 +60,7 @@ async def list_connections(
     opt={"idempotent": True},
 )
 async def create_connection(
-    data: NewConnection,
+    data: JSONBody[NewConnection],
     principal: NamedDependency[Principal],
     connections: NamedDependency[ConnectionsService],
     once: NamedDependency[Once],
@@ -95,7 +95,7 @@ async def get_connection(
 )
 async def update_connection(
     connection_id: ConnectionId,
-    data: ConnectionChange,
+    data: JSONBody[ConnectionChange],
     principal: NamedDependency[Principal],
     connections: NamedDependency[ConnectionsService],
     if_match: IfMatch = None,

@@ -30,7 +30,7 @@ class NewConnection(Input, frozen=True, kw_only=True):
     plugin: Annotated[str, msgspec.Meta(min_length=1, max_length=64, description="A plugin's id.")]
     name: Name | None = None
     config: Values = {}
-    streams: Streams = ["transactional", "marketing"]
+    streams: Streams = msgspec.field(default_factory=lambda: ["transactional", "marketing"])
     priority: Priority = 100
 
 

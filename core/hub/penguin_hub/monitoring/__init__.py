@@ -1,0 +1,1 @@
+"""Whether what tenants rely on works, found out before they do."""
