@@ -66,6 +66,21 @@ class Schedule:
 class _Worker(Worker[Any]):
     SIGNALS = []  # the process has its own
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._polls: list[asyncio.Task[None]] = []
+
+    async def upkeep(self) -> list[asyncio.Task[None]]:
+        self._polls = await super().upkeep()
+        return self._polls
+
+    async def stop(self) -> None:
+        """What runs is waited for; what only sleeps until its next turn is not."""
+        self.event.set()
+        for poll in self._polls:
+            poll.cancel()
+        await super().stop()
+
 
 class _PatientQueue(RedisQueue):
     async def dequeue(self, timeout: float = 0.0, poll_interval: float = 0.0) -> Any:  # noqa: ASYNC109 -- SAQ's signature
