@@ -10,7 +10,7 @@ MANIFEST = """
 id = "{id}"
 name = "{name}"
 version = "1.2.3"
-category = "email"
+category = "{category}"
 summary = "A plugin made for a test."
 """
 
@@ -59,6 +59,11 @@ class Site:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+    @staticmethod
+    def manifest(plugin_id: str, category: str = "email") -> str:
+        """The usual manifest."""
+        return MANIFEST.format(id=plugin_id, name=plugin_id.title(), category=category)
+
     def add(
         self,
         plugin_id: str,
@@ -78,7 +83,7 @@ class Site:
         package = self.folder / module
         package.mkdir(exist_ok=True)
         (package / "__init__.py").write_text(dedent(source))
-        text = manifest if "id =" in manifest else MANIFEST.format(id=plugin_id, name=plugin_id.title()) + manifest
+        text = manifest if "id =" in manifest else self.manifest(plugin_id) + manifest
         (package / "plugin.toml").write_text(text)
         info = self.folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir(exist_ok=True)

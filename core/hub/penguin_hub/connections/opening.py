@@ -24,7 +24,7 @@ from penguin_hub_sdk.tcp import Tcp
 from penguin_hub.connections import store
 from penguin_hub.connections.errors import ConnectionDisabled, ConnectionNotFound
 from penguin_hub.connections.schemas import InboundConnection, OpenConnection, Row
-from penguin_hub.connections.surroundings import ConnectionLog, ConnectionState
+from penguin_hub.connections.surroundings import ConnectionLog, ConnectionState, DraftState
 from penguin_hub.platform import clock, ids
 from penguin_hub.platform.db import Database
 from penguin_hub.platform.errors import Unavailable
@@ -109,9 +109,10 @@ class Opener:
             self._retire(entry.http)
 
     def build(
-        self, loaded: Loaded, tenant: str, connection_id: str, config: Config
+        self, loaded: Loaded, tenant: str, connection_id: str, config: Config, *, draft: bool = False
     ) -> tuple[Plugin[Any], Connector, Http]:
-        """A connector that nobody else has; whoever asked for it closes the Http. Raises PluginError."""
+        """A connector that nobody else has; whoever asked for it closes the Http. `draft`: the configuration is not
+        saved, and what the connector wants to remember is forgotten with it. Raises PluginError."""
         plugin = self._plugins.working(loaded)
         allow = self._settings.destination_allow
         policy = HttpPolicy.of(
@@ -123,7 +124,7 @@ class Opener:
             config=config,
             http=http,
             net=Tcp(plugin.manifest, config, allow=allow),
-            state=ConnectionState(self._database, tenant, connection_id),
+            state=DraftState() if draft else ConnectionState(self._database, tenant, connection_id),
             log=ConnectionLog(plugin.manifest.id, connection_id, tenant, tuple(secret_values(config))),
         )
         return plugin, plugin.connect(context), http

@@ -292,7 +292,7 @@ class ConnectionsService:
         """Milliseconds the provider took to say yes. Raises CheckFailed, PluginFailed."""
         started = time.monotonic()
         try:
-            _, connector, http = self._opener.build(loaded, tenant, connection_id, config)
+            _, connector, http = self._opener.build(loaded, tenant, connection_id, config, draft=True)
             try:
                 await connector.check()
             finally:

@@ -49,6 +49,26 @@ class ConnectionState:
             raise NetworkFailed("The hub cannot keep what the plugin wants to keep here now.") from error
 
 
+class DraftState:
+    """`ctx.state` of a configuration that is only being checked: there is no connection yet to keep anything for."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, str] = {}
+
+    async def get(self, key: str) -> str | None:
+        _checked(key, "")
+        return self._values.get(key)
+
+    async def set(self, key: str, value: str | None) -> None:
+        _checked(key, value or "")
+        if value is None:
+            self._values.pop(key, None)
+        elif len(self._values) >= MAX_KEYS and key not in self._values:
+            raise ValueError(f"a connector keeps at most {MAX_KEYS} values")
+        else:
+            self._values[key] = value
+
+
 class ConnectionLog:
     """`ctx.log`: structured, cut to size, without the connection's secrets."""
 
