@@ -9,6 +9,7 @@ from litestar.di import NamedDependency, Provide
 
 from penguin_hub import services
 from penguin_hub.audit.routes import routes as audit_routes
+from penguin_hub.connections.routes import routes as connections_routes
 from penguin_hub.contacts.routes import routes as contacts_routes
 from penguin_hub.emails.routes import routes as emails_routes
 from penguin_hub.emails.suppressions.routes import routes as suppressions_routes
@@ -28,6 +29,7 @@ from penguin_hub.tenants.routes import routes as tenants_routes
 
 VERSIONED = (
     *audit_routes,
+    *connections_routes,
     *contacts_routes,
     *emails_routes,
     *suppressions_routes,

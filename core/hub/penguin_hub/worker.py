@@ -8,7 +8,9 @@ from penguin_hub import services
 from penguin_hub.emails.worker import EmailWorker
 from penguin_hub.http import idempotency
 from penguin_hub.keys import jobs as keys_jobs
+from penguin_hub.monitoring.health import ConnectionHealth
 from penguin_hub.platform.schedule import Job, Schedule
+from penguin_hub.plugins.stalls import StallWatch
 from penguin_hub.services import Services
 from penguin_hub.settings import Settings
 
@@ -23,6 +25,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     async with services.opened(settings, app_size=8) as at:
         loops = (
             EmailWorker(at.database, at.connections, at.suppressions, at.emails.recorder),
+            ConnectionHealth(at.connections),
+            StallWatch({plugin.package: plugin.id for plugin in at.plugins.active()}),
             Schedule(settings.redis_url, upkeep(at)),
         )
         log.info("worker_started")
@@ -36,5 +40,6 @@ def upkeep(at: Services) -> list[Job]:
     """What is done by the clock, by one worker at a time."""
     return [
         Job("keys-clean-up", "7 * * * *", lambda: keys_jobs.clean_up(at.database, at.secrets, at.sessions)),
+        Job("connections-upkeep", "*/5 * * * *", at.connections.upkeep),
         Job("idempotency-forget", "*/10 * * * *", lambda: idempotency.forget_expired(at.database)),
     ]
