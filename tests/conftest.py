@@ -5,7 +5,10 @@ gets a migrated database of its own (40 ms), and an emptied Valkey.
 """
 
 import os
-from collections.abc import AsyncIterator
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,7 +18,9 @@ from penguin_hub.migrate import migrate
 from penguin_hub.platform.db import Database
 from penguin_hub.platform.redis import Redis
 from penguin_hub.settings import Settings
+from support import hub as hubs
 from support import servers as support
+from support.hub import Hub
 from support.servers import Servers
 
 
@@ -51,6 +56,37 @@ async def redis(settings: Settings) -> AsyncIterator[Redis]:
     client = Redis(settings.redis_url)
     yield client
     await client.close()
+
+
+StartHub = Callable[..., Hub]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short path for a hub's data (tmp_path is long, and its sockets would be elsewhere)."""
+    made = Path(tempfile.mkdtemp(prefix="penguin-test-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def start_hub(folder: Path) -> Iterator[StartHub]:
+    """Starts hubs (`start_hub()`, `start_hub(data=..., extra={...})`) on embedded servers; ends them after the test."""
+    with ExitStack() as stack:
+
+        def start(data: Path | None = None, **options: object) -> Hub:
+            return stack.enter_context(hubs.running(data or folder / "hub", **options))  # type: ignore[arg-type] # passed on
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[Hub]:
+    """One hub for all tests that only speak to it and leave it whole."""
+    made = Path(tempfile.mkdtemp(prefix="penguin-test-"))
+    with hubs.running(made / "hub") as running:
+        yield running
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

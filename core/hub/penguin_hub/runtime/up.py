@@ -87,8 +87,9 @@ class Hub:
         environ = {"PENGUIN_PUBLIC_URL": url, **self._environ, "PENGUIN_DATA": str(self.home.path)}
         settings = await self._servers(environ)
         await self._migrate(settings)
-        sample = await self._sample(settings)
         await self._processes(port, environ)
+        # While the processes import what they need.
+        sample = await self._sample(settings)
         await self._ready(url)
         return Ready.of(url, sample)
 
