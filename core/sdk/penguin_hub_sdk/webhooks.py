@@ -7,11 +7,14 @@ check) ours are strict.
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import msgspec
 
+from penguin_hub_sdk.errors import BadAnswer
 from penguin_hub_sdk.events import ProviderEvent
+
+T = TypeVar("T")
 
 
 class InboundRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +32,13 @@ class InboundRequest(msgspec.Struct, frozen=True, kw_only=True):
         """The value of a header that must come once: None when it is absent or came more than once."""
         found = [value for key, value in self.headers if key == name.lower()]
         return found[0] if len(found) == 1 else None
+
+    def json(self, type: type[T]) -> T:
+        """The body as a struct. Raises BadAnswer when it is not what the provider's documentation promises."""
+        try:
+            return msgspec.json.decode(self.body, type=type)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadAnswer(f"The request is not what the provider promises: {error}.") from None
 
 
 class Verifier(Protocol):
