@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from ipaddress import ip_address
+from types import SimpleNamespace
 from typing import Any, Final
 
 import aiohttp
 import msgspec
 from aiohttp.abc import AbstractResolver, ResolveResult
-from multidict import CIMultiDict
 from penguin_hub_sdk import addresses
 from yarl import URL
 
@@ -129,7 +129,7 @@ class Client:
     async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Answer:
         """Never raises but CancelledError: every failure is an Answer."""
         session = self._session or self._open()
-        trace = _Trace()
+        trace = SimpleNamespace(dns=None, connect=None, started=0.0)
         started = time.perf_counter()
         status: int | None = None
         got: tuple[tuple[str, str], ...] = ()
@@ -168,7 +168,7 @@ class Client:
         return Answer(status, failure, timings, got, received, truncated and status is not None)
 
     def _open(self) -> aiohttp.ClientSession:
-        tracing = aiohttp.TraceConfig(trace_config_ctx_factory=_same)  # type: ignore[arg-type] # the request's own object
+        tracing = aiohttp.TraceConfig(trace_config_ctx_factory=_same)  # type: ignore[arg-type] # the request's own
         tracing.on_connection_create_start.append(_connecting)
         tracing.on_connection_create_end.append(_connected)
         tracing.on_dns_resolvehost_start.append(_resolving)
@@ -226,35 +226,24 @@ class VettedResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Trace:
-    """The times of one request's connection."""
-
-    __slots__ = ("connect", "dns", "started")
-
-    def __init__(self) -> None:
-        self.dns: float | None = None
-        self.connect: float | None = None
-        self.started = 0.0
-
-
 def _same(trace_request_ctx: Any) -> Any:
     return trace_request_ctx
 
 
-async def _connecting(_: Any, trace: _Trace, __: Any) -> None:
+async def _connecting(_: Any, trace: SimpleNamespace, __: Any) -> None:
     trace.started = time.perf_counter()
 
 
-async def _resolving(_: Any, trace: _Trace, __: Any) -> None:
+async def _resolving(_: Any, trace: SimpleNamespace, __: Any) -> None:
     trace.started = time.perf_counter()
 
 
-async def _resolved(_: Any, trace: _Trace, __: Any) -> None:
+async def _resolved(_: Any, trace: SimpleNamespace, __: Any) -> None:
     now = time.perf_counter()
     trace.dns, trace.started = _ms(trace.started, now), now
 
 
-async def _connected(_: Any, trace: _Trace, __: Any) -> None:
+async def _connected(_: Any, trace: SimpleNamespace, __: Any) -> None:
     trace.connect = _ms(trace.started, time.perf_counter())
 
 
@@ -303,8 +292,3 @@ def _failure(error: Exception) -> Failure:
         ((aiohttp.ClientConnectorError, aiohttp.ServerDisconnectedError, OSError), "unreachable"),
     )
     return next((failure for kind, failure in kinds if isinstance(error, kind)), "protocol")
-
-
-def plain_headers(headers: Mapping[str, str]) -> CIMultiDict[str]:
-    """Headers in the form that costs aiohttp no copy."""
-    return CIMultiDict(headers)

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections import deque
-
 from datetime import datetime
 from typing import Final
 
@@ -71,7 +70,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 class Destination:
     """One endpoint in a worker's memory."""
 
-    __slots__ = ("buffer", "failing", "failure_noted", "id", "loading", "paced", "settings", "state", "tenant", "version")
+    __slots__ = (
+        "buffer",
+        "failing",
+        "failure_noted",
+        "id",
+        "loading",
+        "paced",
+        "settings",
+        "state",
+        "tenant",
+        "version",
+    )
 
     def __init__(self, tenant: str, endpoint: str) -> None:
         self.tenant = tenant
@@ -177,5 +187,3 @@ async def load(destination: Destination, row: Record, secrets: SecretStore, clie
     destination.state.concurrency = row["concurrency"]
     destination.state.window = max(1, min(max(destination.state.window, slots.FIRST_WINDOW), row["concurrency"]))
     return True
-
-

@@ -77,7 +77,7 @@ def matches(subscription: Subscription, event: Subject) -> bool:
 
 def covers(pattern: str, type: str) -> bool:
     """`email.*` covers `email.sent` and `email.link.clicked`; `*` covers everything."""
-    return pattern == type or pattern == "*" or (pattern.endswith(".*") and type.startswith(pattern[:-1]))
+    return pattern in (type, "*") or (pattern.endswith(".*") and type.startswith(pattern[:-1]))
 
 
 def passes(wanted: Filter, event: Subject) -> bool:
@@ -115,9 +115,7 @@ def _same(value: Any, wanted: Any) -> bool:
 
 
 def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    return lambda value, limit: (
-        isinstance(value, int | float) and not isinstance(value, bool) and compare(value, limit)
-    )
+    return lambda value, limit: isinstance(value, int | float) and not isinstance(value, bool) and compare(value, limit)
 
 
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {

@@ -23,7 +23,9 @@ Patterns = Annotated[list[Pattern], msgspec.Meta(min_length=1, max_length=50)]
 Description = Annotated[str, msgspec.Meta(max_length=500)]
 Headers = Annotated[
     dict[Annotated[str, msgspec.Meta(max_length=64)], Annotated[str, msgspec.Meta(max_length=1024)]],
-    msgspec.Meta(max_length=16, description="Sent with every delivery. Values that are credentials are never shown again."),
+    msgspec.Meta(
+        max_length=16, description="Sent with every delivery. Values that are credentials are never shown again."
+    ),
 ]
 Delay = Annotated[float, msgspec.Meta(ge=0.1, le=7 * 24 * 3600)]
 Retry = (
@@ -78,7 +80,7 @@ class ChangedWebhook(Input, frozen=True, kw_only=True):
     filter: Filter | msgspec.UnsetType = msgspec.UNSET
     headers: Headers | msgspec.UnsetType = msgspec.UNSET
     retry: Retry | msgspec.UnsetType = msgspec.UNSET
-    rate: Rate | None | msgspec.UnsetType = msgspec.UNSET
+    rate: Rate | msgspec.UnsetType | None = msgspec.UNSET
     concurrency: Concurrency | msgspec.UnsetType = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
 

@@ -82,15 +82,13 @@ class WebhooksService:
                     await once.begin(connection)
                     if await store.count(connection, tenant) >= MAX_WEBHOOKS:
                         raise TooManyWebhooks(f"A tenant has at most {MAX_WEBHOOKS} endpoints; delete one first.")
-                # Before the row: an endpoint without its secret could be met by a worker, a secret without one by nobody.
+                # Before the row: a worker could meet an endpoint without its secret, but nobody a secret without one.
                 await self._write(tenant, webhook_id, Held([HeldSecret(secret)], hidden))
                 async with self._database.tenant(tenant) as connection:
                     await once.begin(connection)
                     row = await store.insert(connection, tenant, webhook_id, values)
                     await store.bump(connection, tenant)
-                    made = msgspec.structs.replace(
-                        _shown(row, None), secret=secret, public_key=_public(secret)
-                    )
+                    made = msgspec.structs.replace(_shown(row, None), secret=secret, public_key=_public(secret))
                     await once.keep(connection, made, status=201)
             except UniqueViolation:
                 await self._secrets.erase(tenant, destinations.path_of(webhook_id))
@@ -155,7 +153,9 @@ class WebhooksService:
         kept = [HeldSecret(one.secret, one.until or until) for one in good] if until else []
         if len(kept) >= MAX_SECRETS:
             raise TooManySecrets.field(
-                "#", "too_many", f"{MAX_SECRETS} secrets are good at this moment; wait for one to end, or rotate with grace 0."
+                "#",
+                "too_many",
+                f"{MAX_SECRETS} secrets are good at this moment; wait for one to end, or rotate with grace 0.",
             )
         signers = [HeldSecret(secret), *kept]
         # Check-and-set: of two rotations at once one wins, and the other is told so.
@@ -200,7 +200,9 @@ class WebhooksService:
             raise Invalid.field("#/url", "required", "Give either `url` or `connection`.")
         if connection is not None:
             if self._connections is None or not await self._connections.accepts_events(tenant, connection):
-                raise Invalid.field("#/connection", "not_a_destination", "There is no such connection that takes events.")
+                raise Invalid.field(
+                    "#/connection", "not_a_destination", "There is no such connection that takes events."
+                )
             return
         try:
             await self._client.vet(url or "")
@@ -210,9 +212,7 @@ class WebhooksService:
             ) from error
 
     async def _write(self, tenant: str, webhook_id: str, held: Held) -> None:
-        await self._secrets.write(
-            tenant, destinations.path_of(webhook_id), destinations.held_fields(held), cas=None
-        )
+        await self._secrets.write(tenant, destinations.path_of(webhook_id), destinations.held_fields(held), cas=None)
 
     async def _with_health(self, connection: Connection, tenant: str, rows: Sequence[Record]) -> list[Webhook]:
         since = clock.now() - timedelta(hours=HEALTH_HOURS)
@@ -252,16 +252,17 @@ def _headers(wanted: Mapping[str, str], held: Mapping[str, str] | None = None) -
     """Plain and secret ones. A masked value stands for the one that is kept."""
     plain: dict[str, str] = {}
     hidden: dict[str, str] = {}
-    for name, value in wanted.items():
+    known = {name.lower(): value for name, value in (held or {}).items()}
+    for name, given in wanted.items():
         pointer = f"#/headers/{name}"
         if not _NAME.fullmatch(name):
             raise Invalid.field("#/headers", "format", "That is not the name of a header.")
         if _RESERVED.fullmatch(name):
             raise Invalid.field(pointer, "reserved", f"The header {name} cannot be set.")
-        if not _VALUE.fullmatch(value):
+        if not _VALUE.fullmatch(given):
             raise Invalid.field(pointer, "format", "A header's value is printable ASCII.")
-        if value == MASK:
-            value = next((kept for key, kept in (held or {}).items() if key.lower() == name.lower()), "")
+        value = known.get(name.lower(), "") if given == MASK else given
+        if given == MASK:
             if not value:
                 raise Invalid.field(pointer, "masked", "No value is kept for this header; give one.")
             hidden[name] = value

@@ -47,7 +47,7 @@ async def insert(connection: Connection, tenant: str, webhook_id: str, values: M
     """Raises UniqueViolation when the id's tail is taken in this tenant."""
     names = list(values)
     row = await connection.fetchrow(
-        f"INSERT INTO webhooks (tenant_id, id, {', '.join(names)}) "  # noqa: S608 -- names of our own columns
+        f"INSERT INTO webhooks (tenant_id, id, {', '.join(names)}) "
         f"VALUES ($1, $2, {', '.join(f'${n}::{_CHANGEABLE[name]}' for n, name in enumerate(names, 3))}) RETURNING *",
         tenant,
         webhook_id,
@@ -62,7 +62,7 @@ async def change(connection: Connection, tenant: str, webhook_id: str, values: M
     """Set columns and count the version up, also when nothing but a secret changed."""
     sets = ", ".join(f"{name} = ${n}::{_CHANGEABLE[name]}" for n, name in enumerate(values, 3))
     return await connection.fetchrow(
-        f"UPDATE webhooks SET version = version + 1, updated_at = now(){', ' if sets else ''}{sets} "  # noqa: S608
+        f"UPDATE webhooks SET version = version + 1, updated_at = now(){', ' if sets else ''}{sets} "
         "WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL RETURNING *",
         tenant,
         webhook_id,
@@ -105,7 +105,7 @@ async def page(connection: Connection, tenant: str, paging: Paging, *, enabled: 
         f"""
         SELECT * FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL AND ($2::boolean IS NULL OR enabled = $2)
             AND ($3::text IS NULL OR id {past} $3) ORDER BY id {order} LIMIT $4 OFFSET $5
-        """,  # noqa: S608 -- the words that are not parameters are of two
+        """,
         tenant,
         enabled,
         paging.after[1] if paging.after else None,
@@ -125,3 +125,9 @@ async def stats(connection: Connection, tenant: str, webhook_ids: list[str], sin
         since,
     )
     return {row["webhook_id"]: row for row in rows}
+
+
+async def ever(connection: Connection, tenant: str, webhook_id: str) -> bool:
+    """Whether the tenant has or had this endpoint."""
+    found = await connection.fetchval("SELECT true FROM webhooks WHERE tenant_id = $1 AND id = $2", tenant, webhook_id)
+    return bool(found)

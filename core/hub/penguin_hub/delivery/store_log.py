@@ -113,7 +113,8 @@ async def requeue(connection: Connection, tenant: str, delivery_ids: Sequence[st
         )
         INSERT INTO delivery_queue
             (tenant_id, id, endpoint_id, event_id, type, lane, attempt, series, last_status, last_error, due_at)
-        SELECT tenant_id, id, endpoint_id, event_id, type, 2, attempts, attempts, last_status, last_error, now() FROM back
+        SELECT tenant_id, id, endpoint_id, event_id, type, 2, attempts, attempts, last_status, last_error, now()
+        FROM back
         ON CONFLICT DO NOTHING RETURNING id
         """,
         tenant,

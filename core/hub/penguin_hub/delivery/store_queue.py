@@ -12,7 +12,8 @@ from penguin_hub.platform.db import Connection, Record
 # delivery is made again with the same id. The plans are forced because the queue's size changes faster than statistics.
 _SETUP = (
     "SET LOCAL synchronous_commit = off; SET LOCAL enable_seqscan = off; SET LOCAL enable_hashjoin = off; "
-    "SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; SET LOCAL plan_cache_mode = force_generic_plan"
+    "SET LOCAL enable_mergejoin = off; SET LOCAL enable_bitmapscan = off; "
+    "SET LOCAL plan_cache_mode = force_generic_plan"
 )
 
 # A loose index scan: one descent for each endpoint and lane that has anything queued.
@@ -74,15 +75,18 @@ _SETTLE = """
         WHERE r.kind <> 'f' AND q.tenant_id = r.tenant_id AND q.id = r.id AND q.lease_token = r.token
         RETURNING q.tenant_id, q.id, q.attempt, r.error, r.attempt_id, r.status, r.duration_ms, r.detail
     ), logged AS (
-        INSERT INTO deliveries (tenant_id, id, endpoint_id, event_id, type, state, attempts, last_status, last_error, finished_at)
+        INSERT INTO deliveries
+            (tenant_id, id, endpoint_id, event_id, type, state, attempts, last_status, last_error, finished_at)
         SELECT tenant_id, id, endpoint_id, event_id, type, state, attempt, last_status, error, now() FROM gone
         ON CONFLICT (tenant_id, id) DO UPDATE SET state = EXCLUDED.state, attempts = EXCLUDED.attempts,
             last_status = EXCLUDED.last_status, last_error = EXCLUDED.last_error, finished_at = EXCLUDED.finished_at
     ), tried AS (
         INSERT INTO attempts (tenant_id, delivery_id, number, id, status, error, duration_ms, detail)
-        SELECT tenant_id, id, attempt, attempt_id, status, error, duration_ms, detail FROM gone WHERE attempt_id IS NOT NULL
+        SELECT tenant_id, id, attempt, attempt_id, status, error, duration_ms, detail
+        FROM gone WHERE attempt_id IS NOT NULL
         UNION ALL
-        SELECT tenant_id, id, attempt, attempt_id, status, error, duration_ms, detail FROM again WHERE attempt_id IS NOT NULL
+        SELECT tenant_id, id, attempt, attempt_id, status, error, duration_ms, detail
+        FROM again WHERE attempt_id IS NOT NULL
         ON CONFLICT (tenant_id, delivery_id, number) DO NOTHING
     )
     SELECT id FROM gone UNION ALL SELECT id FROM again
@@ -136,7 +140,8 @@ async def endpoints(connection: Connection, wanted: Sequence[tuple[str, str]]) -
 async def versions(connection: Connection, wanted: Sequence[tuple[str, str]]) -> list[Record]:
     """(id, version, failing) of each endpoint."""
     return await connection.fetch(
-        "SELECT w.id, w.version, w.failing_since IS NOT NULL AS failing FROM unnest($1::text[], $2::text[]) AS wanted (tenant_id, id) "
+        "SELECT w.id, w.version, w.failing_since IS NOT NULL AS failing "
+        "FROM unnest($1::text[], $2::text[]) AS wanted (tenant_id, id) "
         "JOIN webhooks w ON w.tenant_id = wanted.tenant_id AND w.id = wanted.id",
         [row[0] for row in wanted],
         [row[1] for row in wanted],

@@ -26,11 +26,14 @@ class Subscriptions:
         known = self._known.get(tenant)
         if known is None or known[0] != version:
             rows = await store.enabled(connection, tenant)
-            known = version, tuple(
-                Subscription(row["id"], tuple(row["events"]), msgspec.convert(row["filter"], Filter)) for row in rows
+            known = (
+                version,
+                tuple(
+                    Subscription(row["id"], tuple(row["events"]), msgspec.convert(row["filter"], Filter))
+                    for row in rows
+                ),
             )
             self._known[tenant] = known
             if len(self._known) > _TENANTS:
                 self._known.popitem(last=False)
         return known[1]
-

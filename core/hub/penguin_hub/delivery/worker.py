@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 from prometheus_client import Counter, Gauge
 
-from penguin_hub.delivery import destinations, store_queue
+from penguin_hub.delivery import destinations, recovery, store_queue
 from penguin_hub.delivery.client import DEADLINE_SECONDS, Client
 from penguin_hub.delivery.destinations import RETRY_SECONDS, Destination, Job
 from penguin_hub.delivery.health import Health
@@ -47,7 +47,7 @@ _PAUSES: Final = (0.2, 0.5, 1.0, 2.0)
 
 
 class DeliveryWorker:
-    """Needs an open Database. `connectors` serves endpoints that are connections; without it they fail and are retried."""
+    """Needs an open Database. `connectors` serves endpoints that are connections; without it they fail."""
 
     def __init__(
         self,
@@ -87,7 +87,7 @@ class DeliveryWorker:
         """Until `stop`; then nothing more is claimed, what is under way ends, and every outcome is written."""
         settled = asyncio.Event()
         settling = asyncio.create_task(self._settler.run(settled))
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._tidy())]
+        helpers = [asyncio.create_task(work()) for work in (self._listen, self._tidy, self._recover)]
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._kick.set())
         failures = 0
@@ -379,6 +379,21 @@ class DeliveryWorker:
                 if listener is not None:
                     await listener.close()
             await asyncio.sleep(POLL_SECONDS)
+
+    async def _recover(self) -> None:
+        """Carries recoveries on, page by page."""
+        while True:
+            more = False
+            try:
+                more = await recovery.carry_on(self._database)
+            except Unavailable as error:
+                log.info("recovery_waits", reason=error.detail)
+            except Exception as error:
+                log.error("recovery_crashed", exc_info=error)
+            if more:
+                self._look_by(0.0)
+            else:
+                await asyncio.sleep(POLL_SECONDS)
 
     async def _tidy(self) -> None:
         """Gives back what is stuck, and forgets endpoints that are idle."""

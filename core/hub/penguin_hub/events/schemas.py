@@ -70,7 +70,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     tags: list[str]
     test: bool
     created_at: datetime
-    body: msgspec.Raw | None | msgspec.UnsetType = msgspec.UNSET
+    body: msgspec.Raw | msgspec.UnsetType | None = msgspec.UNSET
     """What is delivered, byte for byte; null once it was expunged. Not in lists."""
 
 

@@ -1,6 +1,6 @@
 """Publishing: an event and the deliveries it causes, in the caller's transaction; then a wake-up for the workers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -8,8 +8,9 @@ import msgspec
 
 from penguin_hub.events import store
 from penguin_hub.events.errors import DuplicateEvent, EventNotFound, EventTooLarge
-from penguin_hub.events.schemas import MAX_BATCH, MAX_DATA, Accepted, Envelope, Event, NewEvent, PublishedEvent
+from penguin_hub.events.schemas import MAX_DATA, Accepted, AcceptedMany, Envelope, Event, NewEvent, PublishedEvent
 from penguin_hub.events.wake import Wake
+from penguin_hub.http.idempotency import Once
 from penguin_hub.http.paging import Page, Paging
 from penguin_hub.http.principal import Principal
 from penguin_hub.platform import clock, ids
@@ -53,26 +54,50 @@ class EventsService:
         return (await self.add_many(connection, tenant, (event,)))[0]
 
     async def add_many(self, connection: Connection, tenant: str, events: Sequence[NewEvent]) -> list[str]:
-        """Many at once, in their order. A `message_id` must have been reserved by the caller (see `publish`)."""
+        """Many at once, in their order. A `message_id` must have been reserved by the caller (see `_publish`)."""
         if not events:
             return []
         return await self._append(connection, tenant, events, [ids.new("evt") for _ in events])
 
-    async def publish(
+    async def add_directed(
+        self, connection: Connection, tenant: str, event: NewEvent, delivery: Callable[[str], tuple[str, str]]
+    ) -> str:
+        """An event for one endpoint alone, whatever others want: `delivery` makes (delivery id, endpoint) of its id."""
+        number = ids.new("evt")
+        delivery_id, endpoint = delivery(number)
+        await store.append(connection, tenant, [_row(event, number)], [(delivery_id, endpoint, number, event.type)])
+        self.wake.after(connection)
+        return number
+
+    async def publish_one(self, principal: Principal, event: PublishedEvent, once: Once) -> Accepted:
+        """A tenant's own event. Raises DuplicateEvent, EventTooLarge, Invalid, and what `once` raises."""
+        _check(event, "#")
+        async with self._database.tenant(principal.tenant) as connection:
+            await once.begin(connection)
+            accepted = (await self._publish(connection, principal, [event]))[0]
+            await once.keep(connection, accepted, status=202)
+        return accepted
+
+    async def publish_many(self, principal: Principal, events: Sequence[PublishedEvent], once: Once) -> AcceptedMany:
+        """All of them or none. Raises as `publish_one`."""
+        for index, event in enumerate(events):
+            _check(event, f"#/{index}")
+        async with self._database.tenant(principal.tenant) as connection:
+            await once.begin(connection)
+            accepted = AcceptedMany(await self._publish(connection, principal, events))
+            await once.keep(connection, accepted, status=202)
+        return accepted
+
+    async def _publish(
         self, connection: Connection, principal: Principal, events: Sequence[PublishedEvent]
     ) -> list[Accepted]:
-        """A tenant's own events: all of them or none. Raises DuplicateEvent, EventTooLarge, Invalid."""
-        if len(events) > MAX_BATCH:
-            raise Invalid.field("#", "length", f"At most {MAX_BATCH} events are taken at once.")
-        for index, event in enumerate(events):
-            _check(event, f"#/{index}" if len(events) > 1 else "#")
         tenant = principal.tenant
         numbers = [ids.new("evt") for _ in events]
         wanted = {event.id: number for event, number in zip(events, numbers, strict=True) if event.id is not None}
         if len(wanted) < sum(event.id is not None for event in events):
             raise DuplicateEvent("The same id comes twice in this batch.")
         if wanted:
-            free = await store.claim_keys(connection, tenant, list(wanted.items()))
+            free = await store.claim_keys(connection, tenant, sorted(wanted.items()))
             if taken := next((key for key in wanted if key not in free), None):
                 raise DuplicateEvent(f"An event with the id {taken} exists already.")
         made = [
@@ -88,9 +113,7 @@ class EventsService:
             for event in events
         ]
         await self._append(connection, tenant, made, numbers)
-        return [
-            Accepted(event.id or number, number, event.type) for event, number in zip(events, numbers, strict=True)
-        ]
+        return [Accepted(event.id or number, number, event.type) for event, number in zip(events, numbers, strict=True)]
 
     async def get(self, tenant: str, event_id: str) -> Event:
         """Raises EventNotFound."""
@@ -180,7 +203,7 @@ def _check(event: PublishedEvent, pointer: str) -> None:
         raise Invalid.field(f"{pointer}/tags", "format", "Tags hold no control characters.")
 
 
-def _shown(row: Record, body: msgspec.Raw | None | msgspec.UnsetType = msgspec.UNSET) -> Event:
+def _shown(row: Record, body: msgspec.Raw | msgspec.UnsetType | None = msgspec.UNSET) -> Event:
     return Event(
         id=row["id"],
         message_id=row["message_id"] or row["id"],

@@ -19,7 +19,8 @@ _INSERT_ONE = """
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
     )
     INSERT INTO delivery_queue (tenant_id, id, endpoint_id, event_id, type, due_at)
-    SELECT $1, d.id, d.endpoint_id, $2, $4, clock_timestamp() FROM unnest($10::text[], $11::text[]) AS d (id, endpoint_id)
+    SELECT $1, d.id, d.endpoint_id, $2, $4, clock_timestamp()
+    FROM unnest($10::text[], $11::text[]) AS d (id, endpoint_id)
 """
 
 _INSERT_EVENTS = """
@@ -50,7 +51,9 @@ async def append(
     columns[5] = ["\x1f".join(tags) for tags in columns[5]]
     await connection.execute(_INSERT_EVENTS, tenant, *columns)
     if deliveries:
-        await connection.execute(_INSERT_DELIVERIES, tenant, *(list(column) for column in zip(*deliveries, strict=True)))
+        await connection.execute(
+            _INSERT_DELIVERIES, tenant, *(list(column) for column in zip(*deliveries, strict=True))
+        )
 
 
 async def claim_keys(connection: Connection, tenant: str, keys: Sequence[tuple[str, str]]) -> set[str]:
@@ -93,7 +96,7 @@ async def page(
             AND ($5::text IS NULL OR type = $5) AND ($6::text IS NULL OR workspace_id = $6)
             AND ($7::text IS NULL OR subject = $7)
         ORDER BY id {order} LIMIT $8 OFFSET $9
-        """,  # noqa: S608 -- the one word that is not a parameter is one of two
+        """,
         tenant,
         low,
         high,
