@@ -15,6 +15,7 @@ from penguin_hub_sdk import Address, Attachment, Message, errors
 
 _NAME: Final = re.compile(r"[!-9;-~]{1,76}")  # RFC 5322 section 2.2
 _ADDRESS: Final = re.compile(r"""([^\x00-\x20"(),:;<>@\\\x7f]+|"[^\x00-\x1f"<>\\\x7f]+")@[^\x00-\x20"(),;<>@\\\x7f]+""")
+_TYPE: Final = re.compile(r"\s*([\w!#$&^.+-]+)/([\w!#$&^.+-]+)\s*(?:;|$)", re.ASCII)  # RFC 6838 section 4.2
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _POLICY: Final = SMTP.clone(cte_type="7bit")
 _LINE: Final = 998  # RFC 5322 section 2.1.1, without the line's end
@@ -145,10 +146,11 @@ def _body(mime: EmailMessage, message: Message) -> None:
 
 
 def _type(item: Attachment) -> tuple[str, str]:
-    """A message or multipart is carried as plain bytes: encoded, it may not keep its own type (RFC 2045, 6.4)."""
+    """A type that is none is carried as plain bytes; so is a message or multipart, which must not be encoded under its
+    own type (RFC 2045 section 6.4)."""
     if _CONTROL.search(item.filename + item.content_type + (item.content_id or "")):
         raise ValueError("an attachment's name, type or id holds a control character")
-    maintype, _, subtype = item.content_type.partition(";")[0].strip().lower().partition("/")
-    if not subtype or maintype in ("message", "multipart"):
+    found = _TYPE.match(item.content_type.lower())
+    if not found or found[1] in ("message", "multipart"):
         return "application", "octet-stream"
-    return maintype, subtype
+    return found[1], found[2]

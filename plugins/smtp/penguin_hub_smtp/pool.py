@@ -24,10 +24,9 @@ SECONDS: Final = 60.0
 
 
 class Pool:
-    def __init__(self, ctx: Context[Settings], *, idle: float = IDLE) -> None:
+    def __init__(self, ctx: Context[Settings]) -> None:
         self._config = ctx.config
         self._net = ctx.net
-        self._idle = idle
         self._slots = asyncio.Semaphore(CONNECTIONS)
         self._waiting: dict[aiosmtplib.SMTP, asyncio.TimerHandle] = {}
         self._used: dict[aiosmtplib.SMTP, int] = {}
@@ -75,7 +74,7 @@ class Pool:
         elif self._used[smtp] >= MESSAGES:
             self._leave(smtp)
         else:
-            self._waiting[smtp] = asyncio.get_running_loop().call_later(self._idle, self._expire, smtp)
+            self._waiting[smtp] = asyncio.get_running_loop().call_later(IDLE, self._expire, smtp)
 
     def _expire(self, smtp: aiosmtplib.SMTP) -> None:
         self._waiting.pop(smtp).cancel()
@@ -94,13 +93,14 @@ class Pool:
     async def open(self) -> aiosmtplib.SMTP:
         """A new connection, secured and logged in. Raises as `session` does."""
         config = self._config
+        context = await self._context()
         link = await self._net.connect(config.host, config.port)
         smtp = aiosmtplib.SMTP(
             hostname=config.host,
             sock=link,
             use_tls=config.security == "tls",
             start_tls=False,
-            tls_context=await self._context(),
+            tls_context=context,
             local_hostname=_literal(link),
             timeout=SECONDS,
         )
@@ -110,8 +110,7 @@ class Pool:
             await self._secure(smtp)
             await self._login(smtp)
         except BaseException as error:
-            smtp.close()
-            link.close()
+            smtp.close()  # and with it `link`, which is the transport's from the first moment of connect()
             if isinstance(error, aiosmtplib.SMTPResponseException):
                 raise replies.error_of_session(error) from error
             if isinstance(error, aiosmtplib.SMTPException | OSError):
@@ -135,16 +134,16 @@ class Pool:
         config = self._config
         if config.username is None or config.password is None:
             return
-        if not smtp.supports_extension("auth"):
+        if not smtp.supports_extension("auth") or not smtp.supported_auth_methods:
             raise errors.ConfigInvalid(
-                f"{config.host}:{config.port} takes no user name and password. Another port may be right.",
+                f"{config.host}:{config.port} takes no login that the hub knows. Another port may be right.",
                 field="username",
             )
         await smtp.login(config.username, config.password.reveal())
 
-    async def _context(self) -> ssl.SSLContext:
+    async def _context(self) -> ssl.SSLContext | None:
         """Made once: reading the certificate authorities takes 20 ms."""
-        if self._tls is None:
+        if self._tls is None and self._config.security != "none":
             try:
                 self._tls = await asyncio.to_thread(ssl.create_default_context, cadata=self._config.ca_certificate)
             except (ssl.SSLError, ValueError) as error:
@@ -156,7 +155,9 @@ async def _hello(smtp: aiosmtplib.SMTP) -> None:
     """EHLO, or HELO for a server from before 1995."""
     try:
         await smtp.ehlo()
-    except aiosmtplib.SMTPHeloError:
+    except aiosmtplib.SMTPHeloError as error:
+        if error.code < 500:
+            raise
         await smtp.helo()
 
 
