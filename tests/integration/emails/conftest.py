@@ -7,13 +7,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from penguin_hub_sdk.config import Config
-from penguin_hub_sdk.connectors import Message, Receipt
-from penguin_hub_sdk.errors import PluginError
-from penguin_hub_sdk.hooks import Plugin
-from penguin_hub_sdk.manifest import Limits, Manifest
-from support.tenants import make_principal
-
 from penguin_hub.connections.errors import ConnectionNotFound
 from penguin_hub.connections.schemas import OpenConnection
 from penguin_hub.emails.schemas import Email, NewEmail
@@ -26,6 +19,12 @@ from penguin_hub.http.principal import Principal
 from penguin_hub.platform import db, ids
 from penguin_hub.platform.db import Database
 from penguin_hub.plugins.schemas import Capabilities
+from penguin_hub_sdk.config import Config
+from penguin_hub_sdk.connectors import Message, Receipt
+from penguin_hub_sdk.errors import PluginError
+from penguin_hub_sdk.hooks import Plugin
+from penguin_hub_sdk.manifest import Limits, Manifest
+from support.tenants import make_principal
 
 Script = Callable[[Message], Awaitable[Receipt]]
 
@@ -127,9 +126,7 @@ class Post:
         self.service = EmailsService(database, self.connections, self.events, self.suppressions)
 
     def worker(self, database: Database | None = None) -> EmailWorker:
-        return EmailWorker(
-            database or self.database, self.connections, self.suppressions, self.service.recorder
-        )
+        return EmailWorker(database or self.database, self.connections, self.suppressions, self.service.recorder)
 
     @asynccontextmanager
     async def working(self, database: Database | None = None) -> AsyncIterator[EmailWorker]:

@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.tenants import make_principal
-
 from penguin_hub.emails.errors import EmailNotFound, SuppressionExists, SuppressionNotFound
 from penguin_hub.emails.schemas import NewAttachment
 from penguin_hub.emails.suppressions.schemas import NewSuppression
 from penguin_hub.http.paging import Pager, Paging
 from penguin_hub.platform.db import Database
+from support.tenants import make_principal
 
 pager = Pager(b"k" * 32)
 

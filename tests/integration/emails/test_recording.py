@@ -6,13 +6,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from penguin_hub_sdk.connectors import Message, Receipt
-from penguin_hub_sdk.events import Detail, E, ProviderEvent
-from support.tenants import make_principal
-
 from penguin_hub.http.paging import Paging
 from penguin_hub.platform import ids
 from penguin_hub.platform.db import Database
+from penguin_hub_sdk.connectors import Message, Receipt
+from penguin_hub_sdk.events import Detail, E, ProviderEvent
+from support.tenants import make_principal
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 
