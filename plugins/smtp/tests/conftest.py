@@ -36,6 +36,9 @@ class Mailbox:
         self.connections = 0
         self.open = 0
         self.most_open = 0
+        self.quiet = asyncio.Event()
+        """Set while no connection is open."""
+        self.quiet.set()
 
     def content(self) -> bytes:
         """Of the one message that came. (A method: aiosmtpd reads every attribute of its handler.)"""
@@ -90,10 +93,13 @@ class Server(SMTP):
             self.counted = True
             self.mailbox.connections += 1
             self.mailbox.open += 1
+            self.mailbox.quiet.clear()
             self.mailbox.most_open = max(self.mailbox.most_open, self.mailbox.open)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.mailbox.open -= 1
+        if not self.mailbox.open:
+            self.mailbox.quiet.set()
         super().connection_lost(error)
 
 
@@ -186,8 +192,8 @@ def serve(stack: AsyncExitStack, mailbox: Mailbox) -> Serve:
             for one in made:
                 if one.transport is not None:
                     one.transport.close()
-            while mailbox.open:
-                await asyncio.sleep(0)
+            async with asyncio.timeout(5):
+                await mailbox.quiet.wait()
 
         stack.push_async_callback(stop)
         return int(server.sockets[0].getsockname()[1])

@@ -142,5 +142,3 @@ def test_headers_are_folded_or_encoded_where_they_must() -> None:
 def test_nothing_breaks_out_of_its_field(changes: dict[str, Any]) -> None:
     with pytest.raises(errors.Rejected):
         built(**changes)
-        mime.envelope(message(**changes).recipients)
-        pytest.fail("taken")

@@ -233,8 +233,8 @@ async def test_connections_are_used_again_and_never_more_than_five(mailbox, serv
 async def test_a_connection_that_the_server_closed_is_replaced(mailbox, serve, connect):
     smtp = connect(await serve(timeout=0.05))
     await smtp.send(message())
-    while mailbox.open:
-        await asyncio.sleep(0.01)
+    async with asyncio.timeout(5):
+        await mailbox.quiet.wait()
     await smtp.send(message())
     assert (len(mailbox.envelopes), mailbox.connections) == (2, 2)
 
@@ -244,8 +244,7 @@ async def test_an_idle_connection_says_goodbye(mailbox, serve, connect, monkeypa
     smtp = connect(await serve())
     await smtp.send(message())
     async with asyncio.timeout(5):
-        while mailbox.open:
-            await asyncio.sleep(0.01)
+        await mailbox.quiet.wait()
 
 
 async def test_a_cancelled_sending_leaves_no_half_open_connection(mailbox, script, serve, connect):
