@@ -30,8 +30,9 @@ class Bucket:
     def fill(self, now: float) -> float:
         """The tokens there are at `now`. A clock that runs backwards takes nothing away and gives nothing."""
         if now > self._at:
-            self._tokens = min(self.capacity, self._tokens + (now - self._at) * self.rate)
+            self._tokens += (now - self._at) * self.rate
             self._at = now
+        self._tokens = min(self.capacity, self._tokens)
         return self._tokens
 
     def spend(self, cost: float) -> None:
