@@ -37,7 +37,7 @@ class ConnectorSuite:
 
     package: str
     """The plugin's import package."""
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     """Settings as a tenant would send them."""
     check_replies: tuple[Reply, ...] = (Reply(json={}),)
     """What the provider answers to `check()` when all is well, in turn."""

@@ -6,7 +6,7 @@ import importlib.resources
 import inspect
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class PluginSuite:
     """Manifest, configuration, and the rules that hold for the folder."""
 
     package: str
-    config: Mapping[str, Any]
+    config: dict[str, Any]
 
     @property
     def plugin(self) -> Plugin[Any]:

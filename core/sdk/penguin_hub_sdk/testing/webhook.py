@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,10 @@ _OTHERS: tuple[Any, ...] = (None, 7, -1.5, 10**30, True, "", "\x00", "x" * 5000,
 
 class WebhookSuite:
     """Each file of `fixtures` is a request's body, `bounce.json` (or `.form`), or a whole recorded request,
-    `bounce.http`, whose real signature the settings of the suite must fit. `bounce.expected.json` says what it means."""
+    `bounce.http`, whose real signature the settings of the suite must fit; `bounce.expected.json` is its meaning."""
 
     package: str
-    config: Mapping[str, Any]
+    config: dict[str, Any]
     path: str = "cnx_test00000000000000000000"
 
     @property
