@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 
+from piccolo.columns import Serial
 from piccolo.table import Table
 
 import penguin_hub
@@ -11,20 +12,12 @@ from penguin_hub.settings import Settings
 
 
 def classes() -> list[type[Table]]:
+    names = [module.name for module in pkgutil.walk_packages(penguin_hub.__path__, "penguin_hub.")]
     found = []
-    for feature in pkgutil.iter_modules(penguin_hub.__path__):
-        if not feature.ispkg:
-            continue
-        try:
-            module = importlib.import_module(f"penguin_hub.{feature.name}.tables")
-        except ModuleNotFoundError as error:
-            assert error.name == f"penguin_hub.{feature.name}.tables", error  # noqa: PT017 -- any other import must work
-            continue
-        found += [
-            item
-            for item in vars(module).values()
-            if isinstance(item, type) and issubclass(item, Table) and item is not Table
-        ]
+    for name in names:
+        if name.endswith(".tables"):
+            module = importlib.import_module(name)
+            found += [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Table) and c is not Table]
     return found
 
 
@@ -38,7 +31,9 @@ async def test_every_table_has_its_class_and_every_class_its_columns(settings: S
     there: dict[str, set[str]] = {}
     for row in rows:
         there.setdefault(row["relname"], set()).add(row["attname"])
+    # A class without a primary key of one column is given a serial one by Piccolo, which the table does not have.
     said = {
-        table._meta.tablename: {column._meta.db_column_name for column in table._meta.columns} for table in classes()
+        table._meta.tablename: {c._meta.db_column_name for c in table._meta.columns if not isinstance(c, Serial)}
+        for table in classes()
     }
     assert said == there

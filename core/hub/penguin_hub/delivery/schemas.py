@@ -47,7 +47,7 @@ class NewWebhook(Input, frozen=True, kw_only=True):
     connection: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     events: Patterns
     description: Description = ""
-    filter: Filter = Filter()
+    filter: Filter = msgspec.field(default_factory=Filter)
     headers: Headers = {}
     retry: Retry = "default"
     rate: Rate | None = None
@@ -64,7 +64,7 @@ class ReplacedWebhook(Input, frozen=True, kw_only=True):
     connection: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     events: Patterns
     description: Description = ""
-    filter: Filter = Filter()
+    filter: Filter = msgspec.field(default_factory=Filter)
     headers: Headers = {}
     retry: Retry = "default"
     rate: Rate | None = None

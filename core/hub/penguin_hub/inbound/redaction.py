@@ -1,4 +1,4 @@
-"""Takes credentials out of a request before it is stored. It has been verified by then; nothing else needs them. Pure."""
+"""Takes credentials out of a request before it is stored. It is verified by then; nothing else needs them. Pure."""
 
 import re
 from collections.abc import Iterable

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
-from litestar.params import Parameter
+from litestar.params import FromPath, Parameter
 
 from penguin_hub.http.guards import requires
 from penguin_hub.http.paging import Cursor, Limit, Offset, Order, Page, Pager
@@ -31,8 +31,8 @@ RequestId = Annotated[str, Parameter(description="A request's id, `inb_...`.", m
     include_in_schema=False,
 )
 async def receive(
-    plugin: str,
-    connection_id: str,
+    plugin: FromPath[str],
+    connection_id: FromPath[str],
     request: Request[Any, Any, Any],
     inbound: NamedDependency[InboundService],
     settings: NamedDependency[Settings],
@@ -60,7 +60,7 @@ async def list_inbound(
     cursor: Cursor = None,
     order: Order = "desc",
     connection: Annotated[str | None, Parameter(description="Only to this connection.", max_length=64)] = None,
-    state: Annotated[State | None, Parameter(description="Only requests in this state.")] = None,
+    status: Annotated[State | None, Parameter(description="Only requests in this state.")] = None,
 ) -> Page[InboundSummary]:
     """The newest first, unless you say otherwise."""
     paging = pager.paging(
@@ -70,9 +70,9 @@ async def list_inbound(
         offset=offset,
         cursor=cursor,
         order=order,
-        filters={"connection": connection, "state": state},
+        filters={"connection": connection, "status": status},
     )
-    return await inbound.page(principal.tenant, paging, connection_id=connection, state=state)
+    return await inbound.page(principal.tenant, paging, connection_id=connection, state=status)
 
 
 @get(
