@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from penguin_hub.audit.service import AuditService
 from penguin_hub.connections.service import ConnectionsService
 from penguin_hub.contacts.service import ContactsService
+from penguin_hub.delivery.client import Client
+from penguin_hub.delivery.connected import ConnectedDestinations
 from penguin_hub.delivery.router import DeliveryRouter
+from penguin_hub.delivery.service import WebhooksService
+from penguin_hub.delivery.service_log import DeliveriesService
 from penguin_hub.emails.service import EmailsService
 from penguin_hub.emails.suppressions.service import SuppressionsService
 from penguin_hub.events.service import EventsService
+from penguin_hub.inbound.service import InboundService
 from penguin_hub.keys.hashing import Hasher
 from penguin_hub.keys.service import KeysService
 from penguin_hub.limits.service import Limiter
@@ -43,6 +48,12 @@ class Services:
     connections: ConnectionsService
     suppressions: SuppressionsService
     emails: EmailsService
+    client: Client
+    """Reaches tenants' endpoints."""
+    destinations: ConnectedDestinations
+    webhooks: WebhooksService
+    deliveries: DeliveriesService
+    inbound: InboundService
 
 
 @asynccontextmanager
@@ -69,9 +80,13 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
         )
         plugins = PluginsService.load()
         events = EventsService(database, DeliveryRouter())
+        contacts = ContactsService(database, events)
         connections = ConnectionsService(database, secrets, plugins, events, audit, settings)
         stack.push_async_callback(connections.close)
         suppressions = SuppressionsService(database)
+        client = Client(allow=settings.destination_allow)
+        stack.push_async_callback(client.close)
+        destinations = ConnectedDestinations(connections)
         yield Services(
             settings=settings,
             database=database,
@@ -85,8 +100,13 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
             keys=KeysService(database, secrets, hasher, limiter, tenants, audit),
             plugins=plugins,
             events=events,
-            contacts=ContactsService(database, events),
+            contacts=contacts,
             connections=connections,
             suppressions=suppressions,
-            emails=EmailsService(database, connections, events, suppressions),
+            emails=EmailsService(database, connections, events, suppressions, contacts),
+            client=client,
+            destinations=destinations,
+            webhooks=WebhooksService(database, secrets, client, destinations),
+            deliveries=DeliveriesService(database, events),
+            inbound=InboundService(database, connections),
         )

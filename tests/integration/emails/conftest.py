@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from penguin_hub.connections.errors import ConnectionNotFound
 from penguin_hub.connections.schemas import OpenConnection
+from penguin_hub.contacts.service import ContactsService
 from penguin_hub.emails.schemas import Email, NewEmail
 from penguin_hub.emails.service import EmailsService
 from penguin_hub.emails.suppressions.service import SuppressionsService
@@ -123,7 +124,8 @@ class Post:
         self.connection = self.connections.add(principal, self.provider)
         self.suppressions = SuppressionsService(database)
         self.events = EventsService(database, Nobody())
-        self.service = EmailsService(database, self.connections, self.events, self.suppressions)
+        self.contacts = ContactsService(database, self.events)
+        self.service = EmailsService(database, self.connections, self.events, self.suppressions, self.contacts)
 
     def worker(self, database: Database | None = None) -> EmailWorker:
         return EmailWorker(database or self.database, self.connections, self.suppressions, self.service.recorder)

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from penguin_hub.contacts.schemas import NewContact
 from penguin_hub.http.paging import Paging
 from penguin_hub.platform import ids
 from penguin_hub.platform.db import Database
@@ -190,3 +191,13 @@ async def test_long_texts_are_cut(post: Any) -> None:
     )
     email = await post.get(email_id)
     assert len(next(e for e in email.events if e.type == "email.bounced").detail.reason or "") == 1000
+
+
+async def test_events_carry_the_contact_and_its_tags(post: Any) -> None:
+    contact = await post.contacts.create(post.principal, NewContact(email="ADA@example.com", tags=["vip"]))
+    email_id = await sent(post)
+    await record(post, report(E.OPENED, email=email_id))
+    assert [data["contact_id"] for _, data in (await post.told())[1:]] == [contact.id] * 2
+    async with post.database.tenant(post.principal.tenant) as connection:
+        rows = await connection.fetch("SELECT tags, subject FROM events WHERE type LIKE 'email.%'")
+    assert [(row["tags"], row["subject"]) for row in rows] == [(["vip"], email_id)] * 2

@@ -62,6 +62,7 @@ async def test_a_message_goes_out_whole_and_is_told(post: Any) -> None:
         "metadata": {"k": "v"},
         "connection": post.connection,
         "plugin": "acme",
+        "contact_id": None,
     }
 
 

@@ -49,3 +49,10 @@ class Contact(msgspec.Struct, frozen=True):
     updated_at: datetime
     version: int
     """Rises with every change; the ETag is made of it."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What other features are told of a contact."""
+
+    id: str
+    tags: list[str]

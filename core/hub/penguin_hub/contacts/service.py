@@ -1,12 +1,13 @@
 """The rules of contacts. Each change and its event are one transaction."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from penguin_hub.contacts import store
 from penguin_hub.contacts.errors import ContactChanged, ContactExists, ContactNotFound
-from penguin_hub.contacts.schemas import Contact, ContactChange, NewContact
+from penguin_hub.contacts.schemas import Contact, ContactChange, Known, NewContact
 from penguin_hub.events.service import EventsService, NewEvent
 from penguin_hub.http.etags import etag
 from penguin_hub.http.idempotency import NEVER_ASKED, Once
@@ -77,6 +78,10 @@ class ContactsService:
             if contact is None:
                 raise await self._missed(connection, principal.tenant, contact_id)
             await self._announce(connection, principal, "contact.deleted", contact)
+
+    async def known(self, connection: Connection, tenant: str, email_keys: Sequence[str]) -> dict[str, Known]:
+        """Address key -> contact, for those that are contacts; in the caller's transaction."""
+        return await store.known(connection, tenant, email_keys)
 
     async def _announce(self, connection: Connection, principal: Principal, kind: str, contact: Contact) -> None:
         await self._events.add(

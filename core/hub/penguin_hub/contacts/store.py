@@ -1,8 +1,9 @@
 """Contacts in PostgreSQL."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from penguin_hub.contacts.schemas import Contact
+from penguin_hub.contacts.schemas import Contact, Known
 from penguin_hub.http.paging import Paging
 from penguin_hub.platform.db import Connection, Record
 
@@ -44,6 +45,16 @@ async def id_by_email(connection: Connection, tenant: str, email_key: str) -> st
         "SELECT id FROM contacts WHERE tenant_id = $1 AND email_key = $2", tenant, email_key
     )
     return found
+
+
+async def known(connection: Connection, tenant: str, email_keys: Sequence[str]) -> dict[str, Known]:
+    """Those of these addresses that are contacts."""
+    rows = await connection.fetch(
+        "SELECT email_key, id, tags FROM contacts WHERE tenant_id = $1 AND email_key = ANY($2)",
+        tenant,
+        list(email_keys),
+    )
+    return {row["email_key"]: Known(row["id"], row["tags"]) for row in rows}
 
 
 async def update(

@@ -7,6 +7,8 @@ from datetime import datetime
 import msgspec
 from penguin_hub_sdk.events import Detail, E, ProviderEvent
 
+from penguin_hub.contacts.schemas import Known
+from penguin_hub.contacts.service import ContactsService
 from penguin_hub.emails import store_queue, store_timeline
 from penguin_hub.emails.outcome import Attempt, judge
 from penguin_hub.emails.store_timeline import Entry
@@ -23,11 +25,36 @@ _MAX_KEY = 200
 _MAX_REASON = 1000
 
 
+class Happened(msgspec.Struct, frozen=True):
+    """Something that the tenant's webhooks are told."""
+
+    email: Tracked
+    kind: E
+    recipient: str | None
+    detail: Detail
+    at: datetime
+
+    def announcement(self, contact: Known | None) -> NewEvent:
+        """The event; its tags are the contact's, which endpoints filter by."""
+        return NewEvent(
+            type=self.kind,
+            data={
+                **self.email.payload(self.recipient, self.detail),
+                "contact_id": contact.id if contact is not None else None,
+            },
+            workspace=self.email.workspace,
+            tags=tuple(contact.tags) if contact is not None else (),
+            occurred_at=self.at,
+            test=self.email.test,
+            subject=self.email.id,
+        )
+
+
 class _Consequences:
     """What a transaction gathers before it writes each kind at once."""
 
     def __init__(self) -> None:
-        self.events: list[tuple[Tracked, E, str | None, Detail, datetime]] = []
+        self.events: list[Happened] = []
         self.found: list[Found] = []
         self.lifted: list[tuple[bool, str]] = []
 
@@ -39,9 +66,10 @@ class _Consequences:
 
 
 class Recorder:
-    def __init__(self, events: EventsService, suppressions: SuppressionsService) -> None:
+    def __init__(self, events: EventsService, suppressions: SuppressionsService, contacts: ContactsService) -> None:
         self._events = events
         self._suppressions = suppressions
+        self._contacts = contacts
 
     async def record(
         self, connection: Connection, tenant: str, connection_id: str, events: Sequence[ProviderEvent]
@@ -97,7 +125,7 @@ class Recorder:
                 entries.append(Entry(email.id, line.key, line.type, now, line.recipient, line.detail))
                 if not line.told:
                     continue
-                gathered.events.append((email, line.type, line.recipient, line.detail, now))
+                gathered.events.append(Happened(email, line.type, line.recipient, line.detail, now))
                 if line.recipient and (person := _person(email, line.recipient)):
                     gathered.suppress(line.type, line.detail, person.email, person.key, test=email.test)
             if retry is None:
@@ -164,7 +192,7 @@ class Recorder:
             email.apply(event.type, person)
             recipient = person.email if person is not None else event.recipient
             if event.type in TOLD:
-                gathered.events.append((email, event.type, recipient, event.detail, event.at))
+                gathered.events.append(Happened(email, event.type, recipient, event.detail, event.at))
             if person is not None:
                 gathered.suppress(event.type, event.detail, person.email, person.key, test=email.test)
 
@@ -181,20 +209,19 @@ class Recorder:
         await self._suppressions.add(connection, tenant, gathered.found, connection_id)
         if gathered.lifted:
             await self._suppressions.lift(connection, tenant, gathered.lifted)
-        if gathered.events:
-            await self._events.add_many(connection, tenant, [announcement(*happened) for happened in gathered.events])
+        await self.tell(connection, tenant, gathered.events)
 
-
-def announcement(email: Tracked, kind: E, recipient: str | None, detail: Detail, at: datetime) -> NewEvent:
-    """What the tenant's webhooks are told."""
-    return NewEvent(
-        type=kind,
-        data=email.payload(recipient, detail),
-        workspace=email.workspace,
-        occurred_at=at,
-        test=email.test,
-        subject=email.id,
-    )
+    async def tell(self, connection: Connection, tenant: str, happened: Sequence[Happened]) -> None:
+        """The tenant's events of these, each with the contact that the recipient is."""
+        if not happened:
+            return
+        keys = {one.recipient: _key(one.recipient) for one in happened if one.recipient}
+        contacts = await self._contacts.known(connection, tenant, sorted(filter(None, keys.values())))
+        await self._events.add_many(
+            connection,
+            tenant,
+            [one.announcement(contacts.get(keys.get(one.recipient or "") or "")) for one in happened],
+        )
 
 
 def _person(email: Tracked, address: str) -> Person | None:

@@ -7,10 +7,11 @@ from typing import Any, Final
 from penguin_hub_sdk.events import Detail, E, ProviderEvent
 
 from penguin_hub.connections.service import ConnectionsService
+from penguin_hub.contacts.service import ContactsService
 from penguin_hub.emails import compose, content, store
 from penguin_hub.emails.content import Draft
 from penguin_hub.emails.errors import EmailNotFound
-from penguin_hub.emails.recorder import Recorder, announcement
+from penguin_hub.emails.recorder import Happened, Recorder
 from penguin_hub.emails.schemas import Accepted, Email, EmailSummary, NewEmail
 from penguin_hub.emails.suppressions.service import SuppressionsService
 from penguin_hub.emails.timeline import Tracked
@@ -32,13 +33,13 @@ class EmailsService:
         connections: ConnectionsService,
         events: EventsService,
         suppressions: SuppressionsService,
+        contacts: ContactsService,
     ) -> None:
         self._database = database
         self._connections = connections
-        self._events = events
         self._suppressions = suppressions
         self._wake = Wake(database, CHANNEL)
-        self.recorder = Recorder(events, suppressions)
+        self.recorder = Recorder(events, suppressions, contacts)
 
     async def send(self, principal: Principal, new: NewEmail, once: Once) -> Accepted:
         """Store a message for sending: one transaction, after which nothing loses it.
@@ -139,11 +140,11 @@ class EmailsService:
         self, connection: Connection, tenant: str, email: Tracked, draft: Draft, withheld: dict[str, str]
     ) -> None:
         at = ids.created_at(email.id)
-        await self._events.add_many(
+        await self.recorder.tell(
             connection,
             tenant,
             [
-                announcement(email, E.FAILED, person.email, Detail(reason="suppressed", code=reason), at)
+                Happened(email, E.FAILED, person.email, Detail(reason="suppressed", code=reason), at)
                 for person in draft.recipients
                 if (reason := withheld.get(person.key))
             ],

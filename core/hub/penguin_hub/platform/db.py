@@ -129,7 +129,11 @@ class Listener:
         try:
             connection = await asyncpg.connect(url, timeout=ACQUIRE_SECONDS)
             listener = cls(connection)
-            await connection.add_listener(channel, lambda *_: listener.heard.set())
+            try:
+                await connection.add_listener(channel, lambda *_: listener.heard.set())
+            except BaseException:
+                connection.terminate()
+                raise
         except _OUTAGES as error:
             raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
         return listener
