@@ -1,4 +1,4 @@
-"""What a request costs: bcrypt once for a key, never for what is no key; and an outage of ours is no fault of theirs."""
+"""What a request costs: bcrypt once for a key and never for what is no key; an outage of ours is no fault of theirs."""
 
 import asyncio
 import time
