@@ -48,7 +48,7 @@ async def page(
         state = f"AND state = '{status}'" if status in ("succeeded", "failed", "discarded") else ""
         parts.append(f"({_LOG}{_WHERE} {state} ORDER BY id {order} LIMIT {limit})")
     return await connection.fetch(
-        f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS both ORDER BY id {order} "  # noqa: S608 -- words of our own
+        f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS pieces ORDER BY id {order} "  # noqa: S608 -- words of our own
         f"LIMIT {paging.limit + 1} OFFSET {paging.offset or 0}",
         tenant,
         low,
