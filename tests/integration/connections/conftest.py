@@ -12,84 +12,9 @@ from penguin_hub.platform.db import Connection, Database
 from penguin_hub.plugins.service import PluginsService
 from penguin_hub.settings import Settings
 from penguin_hub.vault import SecretStore, open_store
-from support.distributions import CONNECTOR, HEADER, HOOK, Site, site
+from support import samples
+from support.distributions import Site, site
 from support.tenants import make_principal
-
-MAILER = (
-    HEADER
-    + "from penguin_hub_sdk.connectors import Event\n"
-    + CONNECTOR.replace(
-        '    region: str = "eu"\n',
-        '    region: Annotated[str, msgspec.Meta(pattern="^(eu|us)$")] = "eu"\n    signing_key: Secret | None = None\n',
-    ).replace(
-        "    async def check(self):\n",
-        "    async def check(self):\n"
-        "        count = int(await self.ctx.state.get('checks') or 0)\n"
-        "        await self.ctx.state.set('checks', str(count + 1))\n"
-        "        self.ctx.log.info('checking', key=self.ctx.config.api_key.reveal())\n"
-        "        if self.ctx.config.api_key.reveal() == 'quota':\n"
-        "            raise errors.QuotaExceeded('Used up.')\n"
-        "        if self.ctx.config.api_key.reveal() == 'crash':\n"
-        "            raise ValueError('the key is ' + self.ctx.config.api_key.reveal())\n"
-        "        if self.ctx.config.api_key.reveal() == 'down':\n"
-        "            raise errors.NetworkFailed('No route.')\n",
-    )
-    + """
-class Verify:
-    def verify(self, request, configs):
-        if not any(c.signing_key and c.signing_key.reveal().encode() == request.body for c in configs):
-            raise errors.SignatureInvalid("no")
-
-
-def normalise(request):
-    return ()
-
-
-webhook = Webhook(verify=Verify(), normalise=normalise)
-"""
-    + HOOK.replace("connect=Connector", "connect=Connector, webhook=webhook")
-)
-
-SIMULATOR = (
-    HEADER
-    + """
-class Settings(Config, frozen=True):
-    pass
-
-
-class Connector:
-    def __init__(self, ctx):
-        pass
-
-    async def check(self):
-        pass
-
-    async def send(self, message):
-        return Receipt("simulated")
-"""
-    + HOOK
-)
-
-CHAT = (
-    HEADER
-    + """
-class Settings(Config, frozen=True):
-    token: Secret
-
-
-class Connector:
-    def __init__(self, ctx):
-        self.ctx = ctx
-
-    async def check(self):
-        pass
-
-    async def deliver(self, event):
-        if self.ctx.config.token.reveal() == "revoked":
-            raise errors.AuthExpired("The token is revoked.")
-"""
-    + HOOK
-)
 
 
 class Nobody:
@@ -104,11 +29,7 @@ class Nobody:
 @pytest.fixture
 def plugins_folder(tmp_path: Path) -> Iterator[Site]:
     with site(tmp_path / "site") as made:
-        made.add("mailer", MAILER, readme="# Mailer\n\nSends mail.")
-        made.add("toy", SIMULATOR, manifest="sandbox = true\n")
-        made.add("chat", CHAT, manifest=made.manifest("chat", category="communication"))
-        made.add("future", manifest='requires_hub = ">=3000"\n')
-        made.add("broken", "raise ValueError")
+        samples.install(made)
         yield made
 
 

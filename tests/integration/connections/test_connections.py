@@ -17,8 +17,9 @@ from penguin_hub.connections.errors import (
     NotForEmail,
     PluginFailed,
 )
-from penguin_hub.connections.schemas import ConnectionChange, NewConnection
+from penguin_hub.connections.schemas import Connection, ConnectionChange, NewConnection
 from penguin_hub.connections.service import ConnectionsService
+from penguin_hub.connections.surroundings import ConnectionState
 from penguin_hub.http.idempotency import NEVER_ASKED
 from penguin_hub.http.paging import Pager
 from penguin_hub.http.principal import Principal
@@ -240,10 +241,51 @@ async def test_two_changes_at_once_cannot_mix(
         ),
         return_exceptions=True,
     )
-    winners = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
-    assert all(isinstance(o, ConnectionBusy) for n, o in enumerate(outcomes) if n not in winners)
+    winners = [(outcome.version, n) for n, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)]
+    assert all(isinstance(outcome, Connection | ConnectionBusy) for outcome in outcomes)
     opened = await connections.connector(principal.tenant, made.id)
-    assert opened.config.api_key.reveal() == f"k{winners[-1]}"  # type: ignore[attr-defined] # the plugin's own class
+    assert opened.config.api_key.reveal() == f"k{max(winners)[1]}"  # type: ignore[attr-defined] # the plugin's own class
+    assert opened.version == 1 + len(winners)
+
+
+async def test_a_change_that_fails_leaves_the_secrets_as_they_were(
+    make: Any, connections: ConnectionsService, principal: Principal, secrets: SecretStore, settings: Settings
+) -> None:
+    made = await connections.create(principal, new(), NEVER_ASKED)
+
+    async def break_it() -> None:
+        async with owner(settings.database_url) as connection:
+            await connection.execute("ALTER TABLE audit_log RENAME TO audit_log_away")
+
+    change = ConnectionChange(config={"api_key": "replaced"})
+    with pytest.raises(Exception, match="audit_log"):
+        await make(Failing(secrets, break_it)).change(principal, made.id, change, None)
+    opened = await connections.connector(principal.tenant, made.id)
+    assert opened.config.api_key.reveal() == KEY  # type: ignore[attr-defined] # the plugin's own class
+    with pytest.raises(SecretNotFound):
+        await secrets.read(principal.tenant, f"connections/{made.id}", version=2)
+
+
+async def test_what_a_connector_keeps_is_limited_and_goes_with_the_connection(
+    connections: ConnectionsService, principal: Principal, database: Database
+) -> None:
+    made = await connections.create(principal, new(), NEVER_ASKED)
+    state = ConnectionState(database, principal.tenant, made.id)
+    for bad in (("", "x"), ("k" * 129, "x"), ("k", "x" * 16385), ("k", "\0")):
+        with pytest.raises(ValueError, match=r"a (key|value)"):
+            await state.set(*bad)
+    for n in range(64):
+        await state.set(f"k{n}", "v")
+    with pytest.raises(ValueError, match="at most 64"):
+        await state.set("one more", "v")
+    await state.set("k0", None)
+    await state.set("one more", "v")
+    assert (await state.get("one more"), await state.get("k0")) == ("v", None)
+    full = await connections.check(principal.tenant, made.id)
+    assert full.error is not None
+    assert full.error.kind == "plugin", "the sixty-fifth value is refused, and the plugin did not expect that"
+    await connections.delete(principal, made.id, None)
+    assert await state.get("one more") is None
 
 
 async def test_the_secret_before_verifies_for_a_day_and_is_then_destroyed(
