@@ -17,7 +17,9 @@ def classes() -> list[type[Table]]:
     for name in names:
         if name.endswith(".tables"):
             module = importlib.import_module(name)
-            found += [c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Table) and c is not Table]
+            found += [
+                c for c in vars(module).values() if isinstance(c, type) and issubclass(c, Table) and c is not Table
+            ]
     return found
 
 
