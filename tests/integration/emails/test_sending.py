@@ -213,6 +213,18 @@ async def test_a_slow_provider_holds_up_nobody_else(post: Any, provider: Any) ->
             await post.until(email_id, "sent")
 
 
+async def test_the_queues_age_is_known(post: Any) -> None:
+    assert await post.service.overdue() == 0
+    await post.send()
+    await post.send()
+    async with post.database.tenant(post.principal.tenant) as connection:
+        await connection.execute(
+            "UPDATE email_queue SET due_at = now() - interval '1 h' "
+            "WHERE email_id = (SELECT max(email_id) FROM email_queue)"
+        )
+    assert 3590 < await post.service.overdue() < 3700
+
+
 async def test_a_connection_that_is_gone_fails_its_mail(post: Any) -> None:
     email_id = await post.send(connection=ids.new("cnx"))
     async with post.working():

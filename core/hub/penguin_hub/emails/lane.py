@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import structlog
 from penguin_hub_sdk.connectors import BatchEmailProvider, Connector
 from penguin_hub_sdk.errors import ConfigInvalid, PluginError, ProviderFailed
+from prometheus_client import Counter
 
 from penguin_hub.connections.service import ConnectionsService
 from penguin_hub.emails import sending, store_queue
@@ -21,6 +22,8 @@ from penguin_hub.platform.db import Database
 from penguin_hub.platform.errors import Conflict, NotFound, Unavailable
 
 log = structlog.get_logger(__name__)
+
+ATTEMPTS: Final = Counter("penguin_email_attempts", "Attempts to hand a message to a provider.", ["plugin", "outcome"])
 
 LEASE_SECONDS: Final = 30.0
 """How long after a worker's death its messages are taken over. A living worker renews its leases."""
@@ -191,6 +194,9 @@ class Lane:
                 log.exception("settling_alone", connection=self._connection, exc_info=error)
                 for outcome in outcomes:
                     await self._write([outcome])
+        for outcome in outcomes:
+            kind = outcome.error.effect.kind if outcome.error is not None else "taken" if outcome.receipt else "nobody"
+            ATTEMPTS.labels(self._plugin or "none", kind).inc()
         await self._report(outcomes)
 
     async def _write(self, outcomes: Sequence[Attempt]) -> None:

@@ -7,7 +7,7 @@ from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, Parameter
 
-from penguin_hub.emails.schemas import MAX_BODY, Accepted, Email, EmailSummary, NewEmail, Status
+from penguin_hub.emails.schemas import MAX_BODY, AcceptedEmail, Email, EmailSummary, NewEmail, Status
 from penguin_hub.emails.service import EmailsService
 from penguin_hub.http.guards import requires
 from penguin_hub.http.idempotency import Once
@@ -32,7 +32,7 @@ async def send_email(
     principal: NamedDependency[Principal],
     emails: NamedDependency[EmailsService],
     once: NamedDependency[Once],
-) -> Accepted:
+) -> AcceptedEmail:
     """The message is stored before the answer, and tried until the provider takes it or refuses it for good.
 
     `status` is `suppressed` when every recipient is on the suppression list; then nothing is sent. With a test key

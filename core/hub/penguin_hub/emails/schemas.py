@@ -72,7 +72,7 @@ class NewEmail(Input, frozen=True, kw_only=True):
     """The connection to send through; the tenant's choice by stream when absent."""
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class AcceptedEmail(msgspec.Struct, frozen=True):
     """The message is stored and will be tried, whatever happens to the hub from now on."""
 
     id: str

@@ -5,14 +5,15 @@ from datetime import datetime
 from typing import Any, Final
 
 from penguin_hub_sdk.events import Detail, E, ProviderEvent
+from prometheus_client import Counter
 
 from penguin_hub.connections.service import ConnectionsService
 from penguin_hub.contacts.service import ContactsService
-from penguin_hub.emails import compose, content, store
+from penguin_hub.emails import compose, content, store, store_queue
 from penguin_hub.emails.content import Draft
 from penguin_hub.emails.errors import EmailNotFound
 from penguin_hub.emails.recorder import Happened, Recorder
-from penguin_hub.emails.schemas import Accepted, Email, EmailSummary, NewEmail
+from penguin_hub.emails.schemas import AcceptedEmail, Email, EmailSummary, NewEmail
 from penguin_hub.emails.suppressions.service import SuppressionsService
 from penguin_hub.emails.timeline import Tracked
 from penguin_hub.events.service import EventsService
@@ -20,10 +21,12 @@ from penguin_hub.events.wake import Wake
 from penguin_hub.http.idempotency import Once
 from penguin_hub.http.paging import Page, Paging
 from penguin_hub.http.principal import Principal
-from penguin_hub.platform import addresses, ids
+from penguin_hub.platform import addresses, clock, ids
 from penguin_hub.platform.db import Connection, Database
 
 CHANNEL: Final = "emails"
+
+ACCEPTED: Final = Counter("penguin_emails_accepted", "Messages accepted, by what they begin as.", ["status"])
 
 
 class EmailsService:
@@ -41,7 +44,7 @@ class EmailsService:
         self._wake = Wake(database, CHANNEL)
         self.recorder = Recorder(events, suppressions, contacts)
 
-    async def send(self, principal: Principal, new: NewEmail, once: Once) -> Accepted:
+    async def send(self, principal: Principal, new: NewEmail, once: Once) -> AcceptedEmail:
         """Store a message for sending: one transaction, after which nothing loses it.
 
         Raises Invalid; what `pick_email` raises for the connection; what `once` raises for a repeated request.
@@ -86,8 +89,9 @@ class EmailsService:
                 await self._tell_withheld(connection, tenant, email, draft, withheld)
             if status == "queued":
                 self._wake.after(connection)
-            accepted = Accepted(email_id, "queued" if status == "queued" else "suppressed")
+            accepted = AcceptedEmail(email_id, "queued" if status == "queued" else "suppressed")
             await once.keep(connection, accepted, status=202)
+        ACCEPTED.labels(status).inc()
         return accepted
 
     async def get(self, principal: Principal, email_id: str) -> Email:
@@ -123,6 +127,12 @@ class EmailsService:
             found = await store.page(connection, tenant, paging, wanted)
             total = await store.count(connection, tenant, wanted) if paging.offset is not None else None
         return paging.page(found, lambda email: (email.created_at, email.id), total)
+
+    async def overdue(self) -> float:
+        """Seconds that the longest due message of all tenants has been waiting for a worker."""
+        async with self._database.system() as connection:
+            due = await store_queue.longest_due(connection)
+        return max(0.0, (clock.now() - due).total_seconds()) if due is not None else 0.0
 
     async def record(
         self, connection: Connection, tenant: str, connection_id: str, events: Sequence[ProviderEvent]

@@ -72,6 +72,21 @@ async def due_connections(connection: Connection, now: datetime, after: str, lim
     return [(row["connection_id"], row["tenant_id"]) for row in rows]
 
 
+async def longest_due(connection: Connection) -> datetime | None:
+    """When the longest due message became due, over all connections; None for an empty queue."""
+    found: datetime | None = await connection.fetchval(
+        """WITH RECURSIVE queues AS (
+               (SELECT connection_id, due_at FROM email_queue ORDER BY connection_id, due_at LIMIT 1)
+               UNION ALL
+               SELECT next.* FROM queues, LATERAL (
+                   SELECT connection_id, due_at FROM email_queue WHERE connection_id > queues.connection_id
+                   ORDER BY connection_id, due_at LIMIT 1) AS next
+           )
+           SELECT min(due_at) FROM queues"""
+    )
+    return found
+
+
 async def claim(
     connection: Connection, connection_id: str, lease: str, *, limit: int, now: datetime, until: datetime
 ) -> list[Claim]:

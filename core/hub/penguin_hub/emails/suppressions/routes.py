@@ -9,6 +9,7 @@ from litestar.params import JSONBody, Parameter
 from penguin_hub.emails.suppressions.schemas import NewSuppression, Reason, Scope, Suppression
 from penguin_hub.emails.suppressions.service import SuppressionsService
 from penguin_hub.http.guards import requires
+from penguin_hub.http.idempotency import Once
 from penguin_hub.http.paging import Cursor, Limit, Offset, Order, Page, Pager
 from penguin_hub.http.principal import Principal
 
@@ -49,12 +50,13 @@ async def create_suppression(
     data: JSONBody[NewSuppression],
     principal: NamedDependency[Principal],
     suppressions: NamedDependency[SuppressionsService],
+    once: NamedDependency[Once],
 ) -> Suppression:
     """Mail to the address is refused from now on, also mail that is queued already.
 
     409 `suppression_exists` when it is on the list; `suppression_id` names it.
     """
-    return await suppressions.create(principal, data)
+    return await suppressions.create(principal, data, once)
 
 
 @delete(

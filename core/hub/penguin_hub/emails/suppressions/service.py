@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from penguin_hub.emails.errors import SuppressionExists, SuppressionNotFound
 from penguin_hub.emails.suppressions import store
 from penguin_hub.emails.suppressions.schemas import Found, NewSuppression, Suppression
+from penguin_hub.http.idempotency import NEVER_ASKED, Once
 from penguin_hub.http.paging import Page, Paging
 from penguin_hub.http.principal import Principal
 from penguin_hub.platform import addresses, ids
@@ -15,16 +16,18 @@ class SuppressionsService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(self, principal: Principal, new: NewSuppression) -> Suppression:
-        """Raises SuppressionExists, Invalid."""
+    async def create(self, principal: Principal, new: NewSuppression, once: Once = NEVER_ASKED) -> Suppression:
+        """Raises SuppressionExists, Invalid, and what `once` raises for a repeated request."""
         email, key = addresses.email(new.email, "#/email")
         test = _test(principal)
         found = Found(email, key, test, new.reason, new.stream)
         async with self._database.tenant(principal.tenant) as connection:
+            await once.begin(connection)
             added = await store.add(connection, principal.tenant, [found], principal.actor)
             if not added:
                 other = await store.id_of(connection, principal.tenant, test, key, new.stream)
                 raise SuppressionExists("This address is suppressed already.", suppression_id=other)
+            await once.keep(connection, added[0], status=201)
         return added[0]
 
     async def delete(self, principal: Principal, suppression_id: str) -> None:
