@@ -96,7 +96,7 @@ class Sender:
             else:
                 answer = await self._client.post(settings.target, headers, job.body)
             message, final = SENTENCES.get(answer.failure) if answer.failure else None, False
-        hint = retry_after(answer.header("retry-after"), clock.now())
+        hint = retry_after(answer.header("retry-after"), clock.now()) if answer.failure else None
         verdict = judge(answer.status, hint, tries=job.attempt + 1 - job.series, delays=settings.delays, final=final)
         kind = "r" if verdict.state == "retry" else "f"
         if probe and verdict.state != "succeeded" and not verdict.disable:

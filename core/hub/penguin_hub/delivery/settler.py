@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter as TallyOf
 from typing import Final
 
 import structlog
@@ -106,10 +107,11 @@ class Settler:
             self._stats_at = now
         FENCED.inc(len(batch) - len(kept))
         self._health.count(kept)
-        for result in kept:
-            if result.attempt_id is not None:
-                ATTEMPTS.labels(result.state or "retry").inc()
-                SECONDS.observe(result.duration_ms / 1000)
+        tried = [result for result in kept if result.attempt_id is not None]
+        for outcome, count in TallyOf(result.state or "retry" for result in tried).items():
+            ATTEMPTS.labels(outcome).inc(count)
+        for result in tried:
+            SECONDS.observe(result.duration_ms / 1000)
 
 
 async def _first_of(event: asyncio.Event, stop: asyncio.Event, seconds: float) -> None:

@@ -87,7 +87,8 @@ class DeliveryWorker:
         """Until `stop`; then nothing more is claimed, what is under way ends, and every outcome is written."""
         settled = asyncio.Event()
         settling = asyncio.create_task(self._settler.run(settled))
-        helpers = [asyncio.create_task(work()) for work in (self._listen, self._tidy, self._recover)]
+        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._tidy())]
+        recovering = asyncio.create_task(self._recover(stop))
         stopping = asyncio.create_task(stop.wait())
         stopping.add_done_callback(lambda _: self._kick.set())
         failures = 0
@@ -113,6 +114,7 @@ class DeliveryWorker:
             await self._drain()
             settled.set()
             await settling
+            await recovering
             await asyncio.gather(*helpers, return_exceptions=True)
 
     async def _rest(self, seconds: float) -> None:
@@ -142,6 +144,8 @@ class DeliveryWorker:
         if now < self._look_at and not self._backlog:
             return self._look_at - now
         self._turns += 1
+        INFLIGHT.set(self._slots.used)
+        BUFFERED.set(self._buffered)
         token = random_tokens.randbits(62)
         async with self._database.system() as connection:
             await store_queue.setup(connection)
@@ -264,7 +268,6 @@ class DeliveryWorker:
             else:
                 one.buffer.append(job)
                 touched[one.id] = one
-        BUFFERED.set(self._buffered)
         for one in touched.values():
             self._pump(one)
 
@@ -329,7 +332,6 @@ class DeliveryWorker:
     def _finished(self, one: Destination, unproven: bool, result: Result) -> None:
         slow = result.duration_ms > 1000 * self._deadline / 6
         self._slots.finish(one.state, unproven, answered=result.answered, slow=slow)
-        INFLIGHT.set(self._slots.used)
         if result.answered is False:
             # What was claimed ahead for an endpoint that has stopped answering is for others to carry.
             self._give_back(one, 0.0)
@@ -380,9 +382,9 @@ class DeliveryWorker:
                     await listener.close()
             await asyncio.sleep(POLL_SECONDS)
 
-    async def _recover(self) -> None:
+    async def _recover(self, stop: asyncio.Event) -> None:
         """Carries recoveries on, page by page."""
-        while True:
+        while not stop.is_set():
             more = False
             try:
                 more = await recovery.carry_on(self._database)
@@ -393,7 +395,11 @@ class DeliveryWorker:
             if more:
                 self._look_by(0.0)
             else:
-                await asyncio.sleep(POLL_SECONDS)
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await stop.wait()
+                except TimeoutError:
+                    pass
 
     async def _tidy(self) -> None:
         """Gives back what is stuck, and forgets endpoints that are idle."""

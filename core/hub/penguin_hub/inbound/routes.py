@@ -11,7 +11,6 @@ from penguin_hub.http.paging import Cursor, Limit, Offset, Order, Page, Pager
 from penguin_hub.http.principal import Principal
 from penguin_hub.inbound.schemas import InboundDetail, InboundSummary, State
 from penguin_hub.inbound.service import InboundService
-from penguin_hub.settings import Settings
 
 TAGS = ["Inbound"]
 GUARDS = [requires("manage_webhooks")]
@@ -35,7 +34,6 @@ async def receive(
     connection_id: FromPath[str],
     request: Request[Any, Any, Any],
     inbound: NamedDependency[InboundService],
-    settings: NamedDependency[Settings],
 ) -> Response[bytes]:
     """Verified by the provider's own scheme instead of a key. 2xx: stored. 401: not the provider's. 5xx: try again."""
     query = request.scope["query_string"].decode("latin-1")
@@ -43,7 +41,7 @@ async def receive(
         plugin,
         connection_id,
         method=request.method,
-        url=settings.public_url + request.scope["path"] + (f"?{query}" if query else ""),
+        target=request.scope["path"] + (f"?{query}" if query else ""),
         headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]],
         body=await request.body(),
     )

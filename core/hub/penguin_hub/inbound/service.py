@@ -44,14 +44,22 @@ class Fetch(Protocol):
 class InboundService:
     """One for the process."""
 
-    def __init__(self, database: Database, connections: Connections, fetch: Fetch | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        connections: Connections,
+        fetch: Fetch | None = None,
+        *,
+        public_url: str = "http://127.0.0.1:8080",
+    ) -> None:
         self._database = database
         self._connections = connections
         self._fetch = fetch or _no_documents
+        self._public_url = public_url
         self.wake = Wake(database, CHANNEL)
 
     async def receive(
-        self, plugin: str, connection_id: str, *, method: str, url: str, headers: Sequence[tuple[str, str]], body: bytes
+        self, plugin: str, connection_id: str, *, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
     ) -> Answer:
         """What the provider is told. Once this returns, the request is stored and nothing loses it.
 
