@@ -64,7 +64,7 @@ def test_it_is_green_with_the_sdk_s_wheel_alone(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"
-    run(python, "-m", "pip", "install", "-q", wheel, "pytest", cwd=tmp_path)
+    run(python, "-m", "pip", "install", "-q", f"{wheel}[testing]", cwd=tmp_path)
     packed = run(python, "-c", "import penguin_hub_sdk as sdk; print(sdk.template_path())", cwd=tmp_path).strip()
     assert Path(packed).is_relative_to(tmp_path / "venv"), "the template is not in the wheel"
     folder = render(tmp_path / "acme-mail", Path(packed))

@@ -135,7 +135,7 @@ class WebhookSuite:
         request = self.request(payload)
         signs_time = request != self.request(payload) or self._timed(request)
         if tolerance is None or not signs_time:
-            pytest.skip("the provider signs no time")
+            return
         for seconds in (-max(tolerance, 301), tolerance + 1):
             moment = request.received_at + timedelta(seconds=seconds * 1.01)
             moved = msgspec.structs.replace(request, received_at=moment)
