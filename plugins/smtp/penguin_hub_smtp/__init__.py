@@ -10,8 +10,8 @@ from penguin_hub_smtp import mime, replies
 from penguin_hub_smtp.pool import Pool, quit_politely
 from penguin_hub_smtp.settings import Settings
 
-DEADLINE: Final = 120.0
-"""Seconds for one message, waiting for a connection included."""
+DEADLINE: Final = 50.0
+"""Seconds for one message, waiting for a connection included; the hub gives a plugin a minute."""
 
 UTF8: Final = ("SMTPUTF8", "BODY=8BITMIME")
 """RFC 6531: asked for when an address needs it, and only then."""

@@ -19,7 +19,7 @@ IDLE: Final = 10.0
 """Seconds that a connection waits for the next message before it is closed. Servers give up after minutes."""
 MESSAGES: Final = 100
 """Messages that go over one connection; many servers allow no more."""
-SECONDS: Final = 60.0
+SECONDS: Final = 30.0
 """For the answer to one command."""
 
 
