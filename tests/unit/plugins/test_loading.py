@@ -38,6 +38,8 @@ def test_p01_an_import_error_fails_its_plugin_alone(plugins_folder: Site) -> Non
     assert "no_such_module_anywhere" in (failure.traceback or "")
     assert "no_such_module_anywhere" not in failure.detail, "tenants do not see what an exception says"
     assert found["broken"].view().detail == failure.detail
+    assert found["broken"].view().traceback is None
+    assert found["broken"].view(operator=True).traceback == failure.traceback
     assert "penguin_hub_broken" not in sys.modules
 
 

@@ -60,10 +60,13 @@ def _list(arguments: argparse.Namespace) -> int:
     common.log_to_stderr()
     found = PluginsService.load().all()
     if arguments.json:
-        common.say_struct([plugin.view() for plugin in found])
+        common.say_struct([plugin.view(operator=True) for plugin in found])
     else:
         rows = [(plugin.id, plugin.version, plugin.state, plugin.distribution, _why(plugin)) for plugin in found]
         common.say(common.table(("ID", "VERSION", "STATE", "DISTRIBUTION", ""), rows))
+        for plugin in found:
+            if plugin.failure is not None and plugin.failure.traceback:
+                common.say(f"\n{plugin.id}:\n{plugin.failure.traceback}")
     return 0
 
 

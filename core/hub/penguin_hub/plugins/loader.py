@@ -59,7 +59,7 @@ class Loader:
             for name in [name for name in sys.modules if name not in before and _inside(name, candidate.package)]:
                 del sys.modules[name]
             failed = error if isinstance(error, _Failed) else _Failed("contract", "It failed while it was checked.")
-            text = "".join(traceback.format_exception(error))[-MAX_TRACEBACK:]
+            text = "".join(traceback.format_exception(error.__cause__ or error))[-MAX_TRACEBACK:]
             return self._failed(candidate, Failure(failed.reason, str(failed), text, failed.requires_hub))
 
     def _load(self, candidate: Candidate) -> Loaded:

@@ -50,6 +50,8 @@ class PluginView(msgspec.Struct, frozen=True, omit_defaults=True):
     failure: str | None = None
     """Why it is not active: `import`, `dependency`, `signature`, `duplicate`, `contract` or `version`."""
     detail: str | None = None
+    traceback: str | None = None
+    """Only on the operator's own command line, never over HTTP."""
 
 
 class PluginList(msgspec.Struct, frozen=True):
@@ -81,11 +83,14 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
     def state(self) -> State:
         return "failed" if self.plugin is None else "active"
 
-    def view(self) -> PluginView:
-        """As any client may see it."""
+    def view(self, *, operator: bool = False) -> PluginView:
+        """As any client may see it; with the traceback for the operator, because that may show paths and values."""
         if self.plugin is None:
             failure = self.failure or Failure("contract", "It did not load.")
-            return PluginView(self.id, "failed", self.version, failure=failure.reason, detail=failure.detail)
+            text = failure.traceback if operator else None
+            return PluginView(
+                self.id, "failed", self.version, failure=failure.reason, detail=failure.detail, traceback=text
+            )
         manifest = self.plugin.manifest
         return PluginView(
             id=self.id,
