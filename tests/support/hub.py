@@ -19,7 +19,9 @@ from penguin_hub.platform.embedded.account import die_with_parent
 READY_SECONDS = 60.0
 STOP_SECONDS = 40.0
 # Of the caller's environment these must not reach a hub under test.
-_NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "VAULT_", "PENGUIN_")
+_NOT_INHERITED = ("DATABASE_URL", "REDIS_URL", "VAULT_", "PENGUIN_", "PYTHONDONTWRITEBYTECODE")
+# Where nothing is compiled beforehand, each of the hub's processes would compile everything again.
+_COMPILED = str(Path(__file__).parents[2] / ".pytest_cache" / "compiled")
 _PARTS = {"serve": "api", "worker": "worker"}
 
 
@@ -65,8 +67,10 @@ class Hub:
                 words = child.cmdline()
             except psutil.Error:
                 continue
-            if "penguin_hub.cli" in words:
-                found[_PARTS[words[words.index("penguin_hub.cli") + 1]]] = child.pid
+            # Between fork and exec a child still shows the command of its parent.
+            part = _PARTS.get(words[words.index("penguin_hub.cli") + 1]) if "penguin_hub.cli" in words else None
+            if part is not None:
+                found[part] = child.pid
             elif child.name() in ("postgres", "valkey-server"):
                 found[child.name().removesuffix("-server")] = child.pid
         return found
@@ -93,13 +97,14 @@ def command(*arguments: str) -> tuple[str, ...]:
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """What a hub under test sees: nothing of the caller's settings, and receivers on this machine allowed."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
-    return {**inherited, "PENGUIN_DESTINATION_ALLOW": "127.0.0.1/32", **(extra or {})}
+    own = {"PENGUIN_DESTINATION_ALLOW": "127.0.0.1/32", "PYTHONPYCACHEPREFIX": _COMPILED}
+    return {**inherited, **own, **(extra or {})}
 
 
 def spawn(
     data: Path, log: Path, *, port: int = 0, extra: Mapping[str, str] | None = None, as_json: bool = True
 ) -> subprocess.Popen[str]:
-    """Start `penguin up`, and do not wait."""
+    """Start `penguin up`, and do not wait. To be called in the main thread: the hub ends when the thread does."""
     arguments = ["up", "--data", str(data), "--port", str(port)] + (["--json"] if as_json else [])
     with log.open("a") as errors:
         return subprocess.Popen(

@@ -17,6 +17,8 @@ def claim(host: str, port: int) -> int:
 
     Asked without SO_REUSEPORT: the API listens with it, and two hubs must not share a port unawares.
     """
+    if not 0 <= port <= 65535:  # getaddrinfo takes the lower 16 bits
+        raise StartupError(f"{port} is not a port: choose one from 0 to 65535 with --port.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:
@@ -25,8 +27,6 @@ def claim(host: str, port: int) -> int:
             return int(probe.getsockname()[1])
     except socket.gaierror as error:
         raise StartupError(f"{host} is not a host to listen on: choose another with --host.") from error
-    except OverflowError as error:
-        raise StartupError(f"{port} is not a port: choose one from 0 to 65535 with --port.") from error
     except OSError as error:
         what = _SENTENCES.get(error.errno or 0, f"cannot be listened on ({error.strerror})")
         raise StartupError(f"Port {port} on {host} {what}.") from error
