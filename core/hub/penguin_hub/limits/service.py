@@ -19,9 +19,9 @@ from penguin_hub.platform.redis import Redis, RedisUnavailable
 TENANT_FACTOR: Final = 5
 """All keys of a tenant together may use so many times the limit of one."""
 
-_decisions = Counter("penguin_rate_limit_decisions_total", "Requests by how the limiter decided.", ["where", "outcome"])
-_allowed = {place: _decisions.labels(place, "allowed") for place in ("redis", "local")}
-_refused = {place: _decisions.labels(place, "refused") for place in ("redis", "local")}
+DECISIONS = Counter("penguin_rate_limitDECISIONS_total", "Requests by how the limiter decided.", ["where", "outcome"])
+_allowed = {place: DECISIONS.labels(place, "allowed") for place in ("redis", "local")}
+_refused = {place: DECISIONS.labels(place, "refused") for place in ("redis", "local")}
 
 
 class Account(msgspec.Struct, frozen=True):

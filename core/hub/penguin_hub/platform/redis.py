@@ -37,13 +37,16 @@ class Redis:
             socket_connect_timeout=TIMEOUT_SECONDS,
             max_connections=connections,
         )
+        # Whoever finds every connection in use waits for one: the pool itself would raise, as if Redis were away.
+        self._slots = asyncio.Semaphore(connections)
         self._scripts: dict[str, str] = {}
+        self._failed = False
         self._down_until = 0.0
 
     @property
     def is_down(self) -> bool:
-        """Whether the breaker is open: the last call failed less than RETRY_SECONDS ago."""
-        return asyncio.get_running_loop().time() < self._down_until
+        """Whether the breaker is open: a call failed, and none has succeeded since."""
+        return self._failed and asyncio.get_running_loop().time() < self._down_until
 
     async def call(self, *command: str | bytes | int | float) -> Any:
         """One command. Raises RedisUnavailable."""
@@ -68,12 +71,20 @@ class Redis:
         await self._client.aclose()
 
     async def _guard(self, make: Any) -> Any:
-        if self.is_down:
-            raise RedisUnavailable("Redis is away.", retry_after=RETRY_SECONDS)
-        try:
-            return await cast("Awaitable[Any]", make())
-        except redis.exceptions.NoScriptError:
-            raise
-        except OUTAGES as error:
-            self._down_until = asyncio.get_running_loop().time() + RETRY_SECONDS
-            raise RedisUnavailable("Redis is away.", retry_after=RETRY_SECONDS) from error
+        async with self._slots:
+            if self.is_down:
+                raise RedisUnavailable("Redis is away.", retry_after=RETRY_SECONDS)
+            if self._failed:
+                # This call is the one that looks whether Redis is back; the others go on without it meanwhile.
+                self._down_until = asyncio.get_running_loop().time() + RETRY_SECONDS
+            try:
+                answer = await cast("Awaitable[Any]", make())
+            except redis.exceptions.NoScriptError:
+                self._failed = False
+                raise
+            except OUTAGES as error:
+                self._failed = True
+                self._down_until = asyncio.get_running_loop().time() + RETRY_SECONDS
+                raise RedisUnavailable("Redis is away.", retry_after=RETRY_SECONDS) from error
+            self._failed = False
+            return answer
