@@ -11,13 +11,17 @@ from penguin_hub import services
 from penguin_hub.audit.routes import routes as audit_routes
 from penguin_hub.connections.routes import routes as connections_routes
 from penguin_hub.contacts.routes import routes as contacts_routes
+from penguin_hub.delivery.routes import routes as delivery_routes
 from penguin_hub.emails.routes import routes as emails_routes
 from penguin_hub.emails.suppressions.routes import routes as suppressions_routes
+from penguin_hub.events.routes import routes as events_routes
 from penguin_hub.http import bodies, health, idempotency, openapi, problems
 from penguin_hub.http.guards import principal_of
 from penguin_hub.http.paging import Pager
 from penguin_hub.http.principal import Address, Admission, Authentication, Principal
 from penguin_hub.http.requests import RequestContext
+from penguin_hub.inbound.routes import provider_routes
+from penguin_hub.inbound.routes import routes as inbound_routes
 from penguin_hub.keys.gate import KeyGate
 from penguin_hub.keys.routes import routes as keys_routes
 from penguin_hub.platform.db import derived_key
@@ -31,7 +35,10 @@ VERSIONED = (
     *audit_routes,
     *connections_routes,
     *contacts_routes,
+    *delivery_routes,
     *emails_routes,
+    *events_routes,
+    *inbound_routes,
     *suppressions_routes,
     *keys_routes,
     *plugins_routes,
@@ -44,14 +51,16 @@ INJECTED = (
     "audit",
     "connections",
     "contacts",
+    "deliveries",
     "emails",
     "events",
+    "inbound",
     "keys",
     "plugins",
     "sessions",
-    "settings",
     "suppressions",
     "tenants",
+    "webhooks",
 )
 
 
@@ -136,12 +145,14 @@ def create_app(settings: Settings) -> Litestar:
             "principal": Provide(_principal, sync_to_thread=False),
             "pager": Provide(lambda: pager, sync_to_thread=False),
             "once": Provide(once),
-            **{name: service(name) for name in INJECTED},
         },
     )
     app = Litestar(
-        [versioned, *health.routes],
-        dependencies={"health": Provide(api.health, sync_to_thread=False)},
+        [versioned, *provider_routes, *health.routes],
+        dependencies={
+            "health": Provide(api.health, sync_to_thread=False),
+            **{name: service(name) for name in INJECTED},
+        },
         dto=bodies.StrictBody,
         return_dto=None,
         exception_handlers={**problems.HANDLERS, **idempotency.HANDLERS},

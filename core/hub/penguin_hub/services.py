@@ -108,5 +108,5 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
             destinations=destinations,
             webhooks=WebhooksService(database, secrets, client, destinations),
             deliveries=DeliveriesService(database, events),
-            inbound=InboundService(database, connections),
+            inbound=InboundService(database, connections, public_url=settings.public_url),
         )

@@ -41,7 +41,7 @@ async def receive(
         plugin,
         connection_id,
         method=request.method,
-        target=request.scope["path"] + (f"?{query}" if query else ""),
+        path=request.scope["path"] + (f"?{query}" if query else ""),
         headers=[(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in request.scope["headers"]],
         body=await request.body(),
     )

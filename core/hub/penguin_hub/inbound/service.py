@@ -59,9 +59,18 @@ class InboundService:
         self.wake = Wake(database, CHANNEL)
 
     async def receive(
-        self, plugin: str, connection_id: str, *, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes
+        self,
+        plugin: str,
+        connection_id: str,
+        *,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        body: bytes,
     ) -> Answer:
         """What the provider is told. Once this returns, the request is stored and nothing loses it.
+
+        `path`: with its query, which some signatures cover together with our public address.
 
         Raises AddressUnknown, SignatureRefused, and Unavailable when it cannot be judged or stored now: then the
         provider tries again.
@@ -70,6 +79,7 @@ class InboundService:
         if target is None or target.plugin.webhook is None:
             raise AddressUnknown("There is nothing at this address.")
         webhook = target.plugin.webhook
+        url = self._public_url + path
         request = InboundRequest(method=method, url=url, headers=tuple(headers), body=body, received_at=clock.now())
         try:
             await verify(webhook.verify, request, target.configs, self._fetch)
