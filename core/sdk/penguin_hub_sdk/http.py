@@ -7,6 +7,7 @@ proxy or certificate setting is taken from the environment.
 """
 
 import asyncio
+import logging
 import random
 import ssl
 import time
@@ -25,7 +26,7 @@ from penguin_hub_sdk._breaker import Breakers
 from penguin_hub_sdk._limits import Bucket
 from penguin_hub_sdk.addresses import AddressRefused, Network, parse_host, resolve, vet
 from penguin_hub_sdk.config import Config, Secret, secret_values
-from penguin_hub_sdk.errors import BadAnswer, ConfigInvalid, NetworkFailed, PluginError, ProviderFailed, RateLimited
+from penguin_hub_sdk.errors import ConfigInvalid, NetworkFailed, PluginError, ProviderFailed, RateLimited
 from penguin_hub_sdk.exchange import (
     Basic,
     Bearer,
@@ -48,6 +49,8 @@ __all__ = ["ERRORS", "Basic", "Bearer", "Breakers", "Http", "HttpPolicy", "Part"
 
 Params = Mapping[str, str | int | float | bool | None]
 Form = Mapping[str, str] | Sequence[tuple[str, str]]
+
+_log: Final = logging.getLogger(__name__)
 
 USER_AGENT: Final = "PenguinMails-Integration-Hub/0.1"
 _DEFAULTS: Final = {"accept": "application/json", "accept-encoding": "gzip", "user-agent": USER_AGENT}
@@ -214,7 +217,7 @@ class Http:
             return None, None
         try:
             code, detail = explain(response)
-        except (BadAnswer, KeyError, IndexError, TypeError, ValueError, AttributeError):
+        except Exception:
             return None, None  # an error page of a proxy in between, say: the status speaks for itself
         return (self._clean(str(code))[:64] if code else None), (self._clean(str(detail)) if detail else None)
 
@@ -233,15 +236,19 @@ class Http:
         """Only https, only the manifest's hosts, and never a literal address that is not public."""
         host, port = url.raw_host.decode("ascii").strip("[]").lower(), url.port or 443
         if url.scheme != "https" or url.userinfo:
-            raise ConfigInvalid("A provider is called by https, without a user name in the URL.")
+            raise self._refused(host, "A provider is called by https, without a user name in the URL.")
         try:
             parsed = parse_host(host)
         except AddressRefused as error:
-            raise ConfigInvalid(f"{host!r} is not a host name or address: {error}.") from None
+            raise self._refused(host, f"{host!r} is not a host name or address: {error}.") from None
         if not any(pattern.matches(str(parsed), port, 443) for pattern in self._policy.hosts):
-            raise ConfigInvalid(f"{host}:{port} is not among the hosts declared by {self._policy.plugin!r}.")
+            raise self._refused(host, f"{host}:{port} is not among the hosts declared by {self._policy.plugin!r}.")
         if not isinstance(parsed, str) and host not in self._policy.overrides and not vet(parsed, self._policy.allow):
-            raise ConfigInvalid(f"{host} is not a public address.")
+            raise self._refused(host, f"{host} is not a public address.")
+
+    def _refused(self, host: str, detail: str) -> ConfigInvalid:
+        _log.warning("refused: the plugin %r may not call %r", self._policy.plugin, host)
+        return ConfigInvalid(detail)
 
     def _override(self, request: Request) -> Request:
         parts = urlsplit(request.url)
@@ -326,6 +333,7 @@ class _Backend(httpcore.AsyncNetworkBackend):
             async with asyncio.timeout(timeout):
                 addresses = await resolve(host.strip("[]"), port, self._allow)
         except (AddressRefused, TimeoutError) as error:
+            _log.warning("not connected to %r: %s", host, error or "the resolver is silent")
             raise httpcore.ConnectError from error
         failure: Exception = httpcore.ConnectError()
         for address in addresses[:4]:

@@ -1,14 +1,18 @@
 """`ctx.net`, as the hub gives it: TCP to declared, vetted hosts."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterable
+from typing import Final
 
 from penguin_hub_sdk import _hosts
 from penguin_hub_sdk.addresses import Address, AddressRefused, Network, parse_host, resolve, vet
 from penguin_hub_sdk.config import Config
 from penguin_hub_sdk.errors import ConfigInvalid, NetworkFailed
 from penguin_hub_sdk.manifest import Manifest
+
+_log: Final = logging.getLogger(__name__)
 
 
 class Tcp:
@@ -38,8 +42,9 @@ class Tcp:
                     found = await _connect(address, port)
                     if found is not None:
                         return found
-        except (AddressRefused, TimeoutError):
-            pass  # blocked, unknown, silent: to a tenant they look alike, so that names inside cannot be probed
+        except (AddressRefused, TimeoutError) as error:
+            # Blocked, unknown, silent: to a tenant they look alike, so that names inside cannot be probed.
+            _log.warning("not connected to %r: %s", host, error or "no answer in time")
         raise NetworkFailed(f"{host}:{port} cannot be reached.")
 
 

@@ -121,11 +121,12 @@ async def test_forms_and_files() -> None:
      "https://api.acme.test@evil.test/", "https://API.acme.test\\.evil.test/", "ftp://api.acme.test/", "/relative", "https://",
      "https://[::ffff:127.0.0.1]/", "https://2130706433/", "https://api.acme.test./"],
 )  # fmt: skip
-async def test_p20_only_declared_hosts(url: str) -> None:
+async def test_p20_only_declared_hosts(url: str, caplog: pytest.LogCaptureFixture) -> None:
     script = Script(OK)
     with pytest.raises(errors.ConfigInvalid):
         await http(script).get(url)
     assert script.seen == []
+    assert "may not call" in caplog.text
 
 
 async def test_p20_wildcards_fields_and_ports() -> None:

@@ -133,8 +133,7 @@ class WebhookSuite:
         """Where the scheme has a time at all."""
         tolerance = getattr(self.webhook.verify, "tolerance", None)
         request = self.request(payload)
-        signs_time = request != self.request(payload) or self._timed(request)
-        if tolerance is None or not signs_time:
+        if tolerance is None or not self._timed(request):
             return
         for seconds in (-max(tolerance, 301), tolerance + 1):
             moment = request.received_at + timedelta(seconds=seconds * 1.01)
@@ -190,12 +189,12 @@ class WebhookSuite:
 
     def _timed(self, request: InboundRequest) -> bool:
         """Whether the same payload, an hour later, is signed otherwise."""
+        later = msgspec.structs.replace(request, received_at=request.received_at + timedelta(hours=1))
         try:
-            later = msgspec.structs.replace(request, received_at=request.received_at + timedelta(hours=1))
-            again = self.sign(later, self.settings)
+            first, second = self.sign(request, self.settings), self.sign(later, self.settings)
         except (AttributeError, NotImplementedError):
             return True
-        return (again.headers, again.body) != (request.headers, request.body)
+        return (first.headers, first.body) != (second.headers, second.body)
 
 
 def _mutations(value: Any) -> Iterator[Any]:
