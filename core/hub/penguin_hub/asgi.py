@@ -107,15 +107,11 @@ class Api:
         """What readiness asks for."""
         at = self.services
 
-        async def database() -> None:
-            async with at.database.system() as connection:
-                await connection.fetchval("SELECT 1")
-
         async def redis() -> None:
             await at.redis.call("PING")
 
         return health.HealthService(
-            {"database": (database, "vital"), "secrets": (at.secrets.check, "vital"), "redis": (redis, "useful")}
+            {"database": (at.database.check, "vital"), "secrets": (at.secrets.check, "vital"), "redis": (redis, "useful")}
         )
 
 
@@ -158,6 +154,8 @@ def create_app(settings: Settings) -> Litestar:
         exception_handlers={**problems.HANDLERS, **idempotency.HANDLERS},
         lifespan=[api.lifespan],
         openapi_config=openapi.config(),
+        # The process has set logging up (platform/logging); Litestar's own would go around its redaction.
+        logging_config=None,
         request_max_body_size=bodies.MAX_BODY,
     )
     # Around all of Litestar and not as its middleware, which a request for no known route never passes.

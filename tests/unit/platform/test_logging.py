@@ -58,6 +58,18 @@ def test_records_of_the_standard_library_take_the_same_way(stream: io.StringIO) 
     assert line["event"] == "connected to postgresql://[redacted]@db/penguin"
 
 
+def test_a_librarys_trace_of_an_outage_is_one_word(stream: io.StringIO) -> None:
+    for error in (ConnectionRefusedError(111, "refused"), KeyError("a bug")):
+        try:
+            raise error
+        except type(error):
+            logging.getLogger("somebody.else").warning("failed", exc_info=True)
+    outage, bug = lines(stream)
+    assert outage["why"] == "ConnectionRefusedError: [Errno 111] refused"
+    assert "exception" not in outage
+    assert "Traceback" in bug["exception"]
+
+
 def test_warnings_are_logged(stream: io.StringIO) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -123,9 +123,11 @@ class _Forward(logging.Handler):
     """Records of the standard library, sent down the same chain."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        structlog.get_logger().log(
-            record.levelno if record.levelno >= logging.DEBUG else logging.INFO,
-            record.getMessage(),
-            logger=record.name,
-            exc_info=record.exc_info,
-        )
+        level = record.levelno if record.levelno >= logging.DEBUG else logging.INFO
+        error = record.exc_info[1] if record.exc_info else None
+        # A library's trace of a server being away tells nothing that the error itself does not.
+        if isinstance(error, OSError | TimeoutError):
+            details: dict[str, Any] = {"why": f"{type(error).__name__}: {error}"}
+        else:
+            details = {"exc_info": record.exc_info}
+        structlog.get_logger().log(level, record.getMessage(), logger=record.name, **details)
