@@ -342,8 +342,16 @@ async def test_one_outcome_that_cannot_be_written_does_not_take_the_others(
     post: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle = post.service.recorder.settle
+    go_on = asyncio.Event()
+
+    async def together(message: Message) -> Receipt:
+        await go_on.wait()
+        return Receipt(f"r-{message.id}")
+
+    post.provider.script = together
+    good = [await post.send(f"p{n}@example.com") for n in range(3)]
     poison = await post.send("poison@example.com")
-    good = [await post.send(f"p{n}@example.com") for n in range(5)]
+    good += [await post.send(f"q{n}@example.com") for n in range(3)]
 
     async def picky(connection: Any, tenant: str, connection_id: str, plugin: str | None, attempts: Any) -> None:
         if any(attempt.claim.email_id == poison for attempt in attempts):
@@ -352,6 +360,8 @@ async def test_one_outcome_that_cannot_be_written_does_not_take_the_others(
 
     monkeypatch.setattr(post.service.recorder, "settle", picky)
     async with post.working():
+        await post.provider.until_sent(7)
+        go_on.set()
         for email_id in good:
             await post.until(email_id, "sent")
     assert (await post.get(poison)).status == "queued"
@@ -395,3 +405,34 @@ async def test_the_worker_outlives_an_unreachable_database(post: Any, settings: 
     stop.set()
     await asyncio.wait_for(task, 10)
     await database.close()
+
+
+async def test_connections_take_turns_when_there_are_more_than_lanes(
+    post: Any, provider: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "MAX_LANES", 2)
+    monkeypatch.setattr(worker, "TURN_SECONDS", 0.2)
+
+    async def unhurried(message: Message) -> Receipt:
+        await asyncio.sleep(0.1)
+        return Receipt(f"r-{message.id}")
+
+    provider.script = unhurried
+    busy = [post.connections.add(post.principal, provider, concurrency=1) for _ in range(2)]
+    for connection in busy * 60:
+        await post.send(connection=connection)
+    late = [await post.send(connection=post.connections.add(post.principal, post.provider)) for _ in range(4)]
+    async with post.working():
+        for email_id in late:
+            await post.until(email_id, "sent", seconds=5)
+    assert len(provider.sent) < 120, "the busy ones were not waited for"
+
+
+async def test_a_message_that_was_deleted_meanwhile_leaves_the_queue(post: Any) -> None:
+    gone, stays = await post.send(), await post.send()
+    async with post.database.tenant(post.principal.tenant) as connection:
+        for table, column in (("emails", "id"), ("email_contents", "email_id"), ("email_recipients", "email_id")):
+            await connection.execute(f"DELETE FROM {table} WHERE {column} = $1", gone)
+    async with post.working():
+        await post.until(stays, "sent")
+    assert await post.queued() == []

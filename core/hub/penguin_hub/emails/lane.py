@@ -63,6 +63,8 @@ class Lane:
         """Set by the worker when there may be new work."""
         self.claims: dict[str, Claim] = {}
         """What is in hand, for the renewal of leases."""
+        self.leave = asyncio.Event()
+        """Set by the worker when other connections have waited for a lane long enough."""
         self._connection = connection
         self._tenant = tenant
         self._database = database
@@ -77,12 +79,12 @@ class Lane:
         self._plugin: str | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Ends when nothing is left to do; or, once `stop` is set, when what was begun is done.
+        """Ends when nothing is left to do; or, once `stop` or `leave` is set, when what was begun is done.
 
         Raises what makes going on pointless for now (an outage of our own); the leases then lapse.
         """
         try:
-            while not stop.is_set():
+            while not stop.is_set() and not self.leave.is_set():
                 self.more.clear()
                 # Opened anew each time (it is kept for a second): settings change while a lane is busy.
                 connector, slots, batch = await self._open()
@@ -141,7 +143,7 @@ class Lane:
                 self._budget.give(size)
                 raise
             by_id = {message.id: message for message in loaded}
-            items += [sending.item(claim, by_id[claim.email_id], standing) for claim in group]
+            items += [sending.item(claim, by_id.get(claim.email_id), standing) for claim in group]
         return items
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -193,11 +195,19 @@ class Lane:
                 # One of them cannot be written: it must not take the others with it.
                 log.exception("settling_alone", connection=self._connection, exc_info=error)
                 for outcome in outcomes:
-                    await self._write([outcome])
+                    await self._write_alone(outcome)
         for outcome in outcomes:
             kind = outcome.error.effect.kind if outcome.error is not None else "taken" if outcome.receipt else "nobody"
             ATTEMPTS.labels(self._plugin or "none", kind).inc()
         await self._report(outcomes)
+
+    async def _write_alone(self, outcome: Attempt) -> None:
+        try:
+            await self._write([outcome])
+        except Unavailable:
+            raise
+        except Exception as error:
+            log.exception("not_settled", connection=self._connection, email=outcome.claim.email_id, exc_info=error)
 
     async def _write(self, outcomes: Sequence[Attempt]) -> None:
         for pause in (*_SETTLE_PAUSES, None):

@@ -110,7 +110,8 @@ class Recorder:
         held = await store_queue.held(connection, tenant, [attempt.claim for attempt in attempts])
         tracked = await store_timeline.lock(connection, tenant, sorted(held))
         entries: list[Entry] = []
-        done: list[str] = []
+        # A message that was deleted while it waited leaves the queue too.
+        done = sorted(held - tracked.keys())
         again: list[tuple[str, datetime, int]] = []
         receipts: dict[str, str] = {}
         announced: list[tuple[str, ProviderEvent]] = []

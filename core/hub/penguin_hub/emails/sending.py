@@ -39,8 +39,13 @@ class Item(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def item(claim: Claim, loaded: Loaded, standing: Standing) -> Item:
-    """Suppressions are looked at once more: one may have come since the message was accepted."""
+def item(claim: Claim, loaded: Loaded | None, standing: Standing) -> Item:
+    """Suppressions are looked at once more: one may have come since the message was accepted.
+
+    A message that was deleted while it waited (`loaded` is None) is for nobody.
+    """
+    if loaded is None:
+        return Item(claim=claim, message=None, tried=[], left=[], withheld=[])
     withheld = [
         (person, reason)
         for person in loaded.pending

@@ -104,7 +104,7 @@ _INSERT = """
 
 async def get(connection: Connection, tenant: str, email_id: str) -> Email | None:
     row = await connection.fetchrow(
-        f"""SELECT {COLUMNS}, content FROM emails LEFT JOIN email_contents USING (tenant_id)
+        f"""SELECT {COLUMNS}, content FROM emails JOIN email_contents USING (tenant_id)
             WHERE tenant_id = $1 AND id = $2 AND email_id = $2""",
         tenant,
         email_id,

@@ -8,7 +8,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -27,6 +27,8 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS: Final = 1.0
 """What is not heard of (a lost notice, a retry that comes due) is found after at most so long."""
 MAX_LANES: Final = 64
+TURN_SECONDS: Final = 5.0
+"""How long a busy connection keeps its lane while others wait for one."""
 SCAN: Final = 256
 REST_SECONDS: Final = 2.0
 """A connection whose lane failed is left alone for so long."""
@@ -69,6 +71,12 @@ class ByteBudget:
         return self._held == 0 or self._held + size <= self._size
 
 
+class _Running(NamedTuple):
+    lane: Lane
+    since: float
+    task: asyncio.Task[None]
+
+
 class EmailWorker:
     """Sends what is queued, and records what was announced, when its time comes."""
 
@@ -84,11 +92,11 @@ class EmailWorker:
         self._suppressions = suppressions
         self._recorder = recorder
         self._budget = ByteBudget(BUDGET_BYTES)
-        self._lanes: dict[str, tuple[Lane, asyncio.Task[None]]] = {}
+        self._lanes: dict[str, _Running] = {}
         self._resting: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._after = ""
-        """The connection at which the last look at the queue stopped, so that each gets its turn at a lane."""
+        """The connection that was last given a lane: those after it come next, so that each gets its turn."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then finishes what was begun. Survives outages of PostgreSQL and errors of its own."""
@@ -109,36 +117,54 @@ class EmailWorker:
                 except Exception as error:
                     log.exception("email_dispatch_failed", exc_info=error)
                 await _heard(self._wake, POLL_SECONDS)
-            await asyncio.gather(*(task for _, task in self._lanes.values()), return_exceptions=True)
+            await asyncio.gather(*(running.task for running in self._lanes.values()), return_exceptions=True)
         finally:
-            tasks = [*helpers, *(task for _, task in self._lanes.values())]
+            tasks = [*helpers, *(running.task for running in self._lanes.values())]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _dispatch(self, stop: asyncio.Event) -> None:
-        """A lane for each connection with due work; a word to those that run already."""
+        """A lane for each connection with due work, in turn; a word to those that run already."""
         now = asyncio.get_running_loop().time()
         self._resting = {name: until for name, until in self._resting.items() if until > now}
+        waiting = 0
+        for name, tenant in await self._due():
+            if name in self._lanes:
+                self._lanes[name].lane.more.set()
+            elif name in self._resting:
+                continue
+            elif len(self._lanes) < MAX_LANES:
+                self._start(name, tenant, now, stop)
+                self._after = name
+            else:
+                waiting += 1
+        for running in sorted(self._lanes.values(), key=lambda one: one.since)[:waiting]:
+            if now - running.since > TURN_SECONDS:
+                running.lane.leave.set()
+                running.lane.more.set()
+
+    async def _due(self) -> list[tuple[str, str]]:
+        """(connection, tenant) with due work, beginning after the connection that was last given a lane."""
         async with self._database.system() as connection:
             due = await store_queue.due_connections(connection, clock.now(), self._after, SCAN)
-        self._after = due[-1][0] if len(due) == SCAN else ""
-        if self._after:
-            self._wake.set()
-        for name, tenant in due:
-            if name in self._lanes:
-                self._lanes[name][0].more.set()
-            elif name not in self._resting and len(self._lanes) < MAX_LANES:
-                lane = Lane(
-                    name,
-                    tenant,
-                    database=self._database,
-                    connections=self._connections,
-                    suppressions=self._suppressions,
-                    recorder=self._recorder,
-                    budget=self._budget,
-                )
-                self._lanes[name] = lane, asyncio.create_task(self._run_lane(name, lane, stop))
+            if self._after and len(due) < SCAN:
+                seen = {name for name, _ in due}
+                first = await store_queue.due_connections(connection, clock.now(), "", SCAN - len(due))
+                due += [one for one in first if one[0] not in seen]
+        return due
+
+    def _start(self, name: str, tenant: str, now: float, stop: asyncio.Event) -> None:
+        lane = Lane(
+            name,
+            tenant,
+            database=self._database,
+            connections=self._connections,
+            suppressions=self._suppressions,
+            recorder=self._recorder,
+            budget=self._budget,
+        )
+        self._lanes[name] = _Running(lane, now, asyncio.create_task(self._run_lane(name, lane, stop)))
 
     async def _run_lane(self, name: str, lane: Lane, stop: asyncio.Event) -> None:
         try:
@@ -180,7 +206,7 @@ class EmailWorker:
                 log.exception("email_upkeep_failed", work=name, exc_info=error)
 
     async def _renew(self) -> None:
-        claims = [claim for lane, _ in self._lanes.values() for claim in lane.claims.values()]
+        claims = [claim for running in self._lanes.values() for claim in running.lane.claims.values()]
         if claims:
             async with self._database.system() as connection:
                 await store_queue.extend(connection, claims, clock.now() + timedelta(seconds=LEASE_SECONDS))
