@@ -1,0 +1,248 @@
+"""A hub of many processes on one PostgreSQL and one Valkey, each of which a test may kill, and a few tenants in it."""
+
+import asyncio
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis.asyncio as aioredis
+from penguin_hub import settings as settings_module
+from penguin_hub.migrate import migrate
+from penguin_hub.platform.embedded import DataFolder, Postgres, Valkey
+from penguin_hub.platform.embedded.account import die_with_parent
+from penguin_hub.settings import Settings
+from support import hub as hubs
+
+LEASE = 8.0
+"""Seconds of every lease in a cluster's workers; a delivery's deadline is a quarter of it."""
+READY_SECONDS = 60.0
+# What an immediate shutdown does is seen with this just as well: the system's page cache outlives the server.
+_OPTIONS = {"fsync": "off"}
+_PART = str(Path(__file__).with_name("part.py"))
+
+
+@dataclass
+class Part:
+    """One process and the command that starts it again."""
+
+    name: str
+    command: Sequence[str]
+    process: subprocess.Popen[bytes] | None = None
+    wanted: bool = True
+    """Whether the cluster starts it again when it ends."""
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+@dataclass
+class Cluster:
+    home: DataFolder
+    postgres: Postgres
+    valkey: Valkey
+    settings: Settings
+    environment: dict[str, str]
+    log: Path
+    parts: dict[str, Part] = field(default_factory=dict)
+    ports: list[int] = field(default_factory=list)
+    kills: int = 0
+    """How many processes and servers were killed so far."""
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}" for port in self.ports]
+
+    def part(self, name: str) -> Part:
+        return self.parts[name]
+
+    # Processes
+
+    async def serve(self, count: int) -> None:
+        """So many API processes, each on its own port."""
+        for _ in range(count):
+            port = _free_port()
+            self.ports.append(port)
+            self._add(f"api-{len(self.ports)}", "serve", "--port", str(port))
+        await asyncio.gather(*(self.ready(port) for port in self.ports))
+
+    def work(self, *names: str, window: float | None = None, lease: float | None = LEASE) -> None:
+        """Workers of these names, which they send as their User-Agent."""
+        for name in names:
+            extra = [] if window is None else ["--window", str(window)]
+            extra += [] if lease is None else ["--lease", str(lease)]
+            self._add(name, "worker", "--name", name, *extra)
+
+    def _add(self, name: str, role: str, *arguments: str) -> None:
+        command = (sys.executable, "-P", _PART, role, "--data", str(self.home.path), "--armed", str(self.armed))
+        part = self.parts[name] = Part(name, (*command, *arguments))
+        self.start(part)
+
+    def start(self, part: Part) -> None:
+        with self.log.open("ab") as log:
+            part.process = subprocess.Popen(
+                part.command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self.environment,
+                preexec_fn=die_with_parent(signal.SIGKILL),  # noqa: PLW1509 -- a killed test run leaves nothing behind
+            )
+        part.wanted = True
+
+    def kill(self, name: str) -> None:
+        """SIGKILL. It stays dead until somebody starts it (see `reviving`)."""
+        part = self.parts[name]
+        if part.is_alive and part.process is not None:
+            self.kills += 1
+            part.process.kill()
+            part.process.wait()
+
+    async def end(self, name: str, seconds: float = 40.0) -> int:
+        """SIGTERM; returns the exit code. It stays ended."""
+        part = self.parts[name]
+        part.wanted = False
+        assert part.process is not None
+        part.process.terminate()
+        return await asyncio.to_thread(part.process.wait, seconds)
+
+    async def died(self, name: str, seconds: float = 20.0) -> int:
+        """Wait until it is dead; returns how."""
+        process = self.parts[name].process
+        assert process is not None
+        code = await asyncio.to_thread(process.wait, seconds)
+        self.kills += 1
+        return code
+
+    async def remove(self, *names: str) -> None:
+        """End these, and forget them."""
+        await asyncio.gather(*(self.end(name) for name in names if self.parts[name].is_alive))
+        for name in names:
+            del self.parts[name]
+
+    @asynccontextmanager
+    async def reviving(self) -> AsyncIterator[None]:
+        """As a supervisor does it: what ends is started again."""
+
+        async def watch() -> None:
+            while True:
+                for part in self.parts.values():
+                    if part.wanted and not part.is_alive:
+                        self.start(part)
+                await asyncio.sleep(0.1)
+
+        task = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def ready(self, port: int) -> None:
+        async with asyncio.timeout(READY_SECONDS):
+            while not await asyncio.to_thread(_is_ready, port):
+                await asyncio.sleep(0.05)
+
+    # Fault points
+
+    @property
+    def armed(self) -> Path:
+        return self.home.path / "armed"
+
+    def arm(self, point: str) -> None:
+        """The first process that passes it dies there."""
+        (self.armed / point).touch()
+
+    def disarm(self) -> None:
+        for file in self.armed.iterdir():
+            file.unlink(missing_ok=True)
+
+    # Servers
+
+    async def crash_postgres(self) -> None:
+        """Immediate shutdown, then recovery from the write-ahead log."""
+        process = self.postgres.process
+        assert process is not None
+        self.kills += 1
+        process.send_signal(signal.SIGQUIT)
+        await asyncio.to_thread(process.wait, 20)
+        await self.postgres.start()
+
+    async def flush_valkey(self) -> None:
+        client = aioredis.Redis.from_url(self.valkey.url)
+        try:
+            await client.flushall()
+        finally:
+            await client.aclose()
+
+    async def empty_valkey(self) -> None:
+        """Killed, and started with nothing of what it held: a restart without persistence."""
+        process = self.valkey.process
+        assert process is not None
+        process.kill()
+        await asyncio.to_thread(process.wait, 20)
+        shutil.rmtree(self.valkey.folder / "appendonlydir", ignore_errors=True)
+        await self.valkey.start()
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+@asynccontextmanager
+async def running(environment: dict[str, str]) -> AsyncIterator[Cluster]:
+    """Servers with a migrated database; no process yet. `environment`: more than the hub's ordinary one."""
+    folder = Path(tempfile.mkdtemp(prefix="penguin-fault-"))
+    home = DataFolder(folder / "data")
+    home.prepare()
+    home.lock()
+    (home.path / "armed").mkdir()
+    credentials = home.credentials()
+    postgres = Postgres(home, credentials.postgres_password, options=_OPTIONS)
+    valkey = Valkey(home, credentials.valkey_password)
+    urls = {"DATABASE_URL": postgres.url, "REDIS_URL": valkey.url}
+    settings = settings_module.build(
+        environment, data=home.path, database_url=urls["DATABASE_URL"], redis_url=urls["REDIS_URL"]
+    )
+    cluster = Cluster(home, postgres, valkey, settings, {**hubs.environment(environment), **urls}, folder / "hub.log")
+    try:
+        await asyncio.gather(postgres.start(), valkey.start())
+        await migrate(settings)
+        yield cluster
+    finally:
+        for part in cluster.parts.values():
+            if part.is_alive and part.process is not None:
+                part.process.kill()
+                part.process.wait()
+        await asyncio.gather(postgres.stop(), valkey.stop())
+        home.forget_sockets()
+        home.unlock()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    # Below the range that the kernel gives to outgoing connections, which this machine makes many of meanwhile.
+    while True:
+        port = random.randint(10_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def _is_ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:  # noqa: S310 -- our own
+            return bool(json.load(answer)) and answer.status == 200
+    except (OSError, urllib.error.HTTPError, ValueError):
+        return False
