@@ -216,7 +216,7 @@ class KeysService:
         key_id = ids.new("key")
         key = key_format.generate(values["environment"])
         pepper = await self._peppers.current()
-        hashed = await self._hasher.hash(key, "key")
+        hashed = await self._hasher.hash(key, "new_key")
         await self._secrets.write(tenant, secret_path(key_id), {"bcrypt": hashed}, cas=0)
         values |= {
             "id": key_id,

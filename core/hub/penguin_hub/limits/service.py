@@ -19,7 +19,7 @@ from penguin_hub.platform.redis import Redis, RedisUnavailable
 TENANT_FACTOR: Final = 5
 """All keys of a tenant together may use so many times the limit of one."""
 
-DECISIONS = Counter("penguin_rate_limitDECISIONS_total", "Requests by how the limiter decided.", ["where", "outcome"])
+DECISIONS = Counter("penguin_rate_limit_decisions_total", "Requests by how the limiter decided.", ["where", "outcome"])
 _allowed = {place: DECISIONS.labels(place, "allowed") for place in ("redis", "local")}
 _refused = {place: DECISIONS.labels(place, "refused") for place in ("redis", "local")}
 
