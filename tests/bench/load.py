@@ -76,7 +76,9 @@ class _Client(asyncio.Protocol):
         return await self._waiter
 
 
-async def load(url: str, requests: Sequence[bytes], *, connections: int, seconds: float, warm_up: float = 1.0) -> Result:
+async def load(
+    url: str, requests: Sequence[bytes], *, connections: int, seconds: float, warm_up: float = 1.0
+) -> Result:
     """`connections` clients, each asking the next of `requests` as soon as it is answered, for `seconds`."""
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
@@ -118,7 +120,9 @@ def machine() -> str:
     """The machine a figure was measured on."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    model = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine()
+    )
     cores = sum(line.startswith("processor") for line in lines)
     memory = Path("/proc/meminfo").read_text().split()[1] if Path("/proc/meminfo").exists() else "0"
     return f"{cores} x {model}, {int(memory) // 1024 // 1024} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"

@@ -24,8 +24,6 @@ WARN_AT: Final = (50, 70, 90, 100)
 DISABLED: Final = "endpoint.disabled"
 WARNING: Final = "endpoint.warning"
 EXHAUSTED: Final = "message.exhausted"
-OPERATIONAL: Final = frozenset({DISABLED, WARNING, EXHAUSTED})
-"""Told to the tenant as events; when their own delivery fails nothing more is said."""
 
 
 class Tally(msgspec.Struct):

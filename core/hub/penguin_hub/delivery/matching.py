@@ -16,6 +16,10 @@ import msgspec
 
 from penguin_hub.http.bodies import Input
 
+# Told to the tenant as events of their own. `*` does not cover them: what is wrong with an endpoint is not sent there
+# unless somebody asked for it. When their own delivery fails nothing more is said.
+OPERATIONAL: Final = frozenset({"endpoint.disabled", "endpoint.warning", "message.exhausted"})
+
 Scalar = str | int | float | bool | None
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 _Number = int | float
@@ -76,8 +80,10 @@ def matches(subscription: Subscription, event: Subject) -> bool:
 
 
 def covers(pattern: str, type: str) -> bool:
-    """`email.*` covers `email.sent` and `email.link.clicked`; `*` covers everything."""
-    return pattern in (type, "*") or (pattern.endswith(".*") and type.startswith(pattern[:-1]))
+    """`email.*` covers `email.sent` and `email.link.clicked`; `*` covers everything but OPERATIONAL events."""
+    if pattern == "*":
+        return type not in OPERATIONAL
+    return pattern == type or (pattern.endswith(".*") and type.startswith(pattern[:-1]))
 
 
 def passes(wanted: Filter, event: Subject) -> bool:

@@ -9,7 +9,8 @@ import structlog
 from prometheus_client import Counter, Histogram
 
 from penguin_hub.delivery import store_queue
-from penguin_hub.delivery.health import OPERATIONAL, Health, exhausted
+from penguin_hub.delivery.health import Health, exhausted
+from penguin_hub.delivery.matching import OPERATIONAL
 from penguin_hub.delivery.sender import Result
 from penguin_hub.events.service import EventsService
 from penguin_hub.platform.db import Database

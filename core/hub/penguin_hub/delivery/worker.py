@@ -83,6 +83,11 @@ class DeliveryWorker:
         self._turns = 0
         self._stopping = False
 
+    @property
+    def inflight(self) -> int:
+        """Requests that are under way."""
+        return self._slots.used
+
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then nothing more is claimed, what is under way ends, and every outcome is written."""
         settled = asyncio.Event()
