@@ -7,7 +7,7 @@ gets a migrated database of its own (40 ms), and an emptied Valkey.
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -71,11 +71,24 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture
 def start_hub(folder: Path) -> Iterator[StartHub]:
-    """Starts hubs (`start_hub()`, `start_hub(data=..., extra={...})`) on embedded servers; ends them after the test."""
+    """Starts hubs (`start_hub()`, `start_hub(data=..., extra={...})`) and ends them after the test."""
     with ExitStack() as stack:
 
-        def start(data: Path | None = None, **options: object) -> Hub:
-            return stack.enter_context(hubs.running(data or folder / "hub", **options))  # type: ignore[arg-type] # passed on
+        def start(data: Path | None = None, *, extra: Mapping[str, str] | None = None, **options: int) -> Hub:
+            data = data or folder / "hub"
+            urls = support.given_to_hub(data)
+            return stack.enter_context(hubs.running(data, extra={**urls, **(extra or {})}, **options))
+
+        yield start
+
+
+@pytest.fixture
+def start_embedded_hub(folder: Path) -> Iterator[StartHub]:
+    """Likewise, with its own PostgreSQL and Valkey also where the suite runs against servers by URL."""
+    with ExitStack() as stack:
+
+        def start(data: Path | None = None, **options: int) -> Hub:
+            return stack.enter_context(hubs.running(data or folder / "hub", **options))
 
         yield start
 
@@ -84,7 +97,7 @@ def start_hub(folder: Path) -> Iterator[StartHub]:
 def hub() -> Iterator[Hub]:
     """One hub for all tests that only speak to it and leave it whole."""
     made = Path(tempfile.mkdtemp(prefix="penguin-test-"))
-    with hubs.running(made / "hub") as running:
+    with hubs.running(made / "hub", extra=support.given_to_hub(made / "hub")) as running:
         yield running
     shutil.rmtree(made, ignore_errors=True)
 

@@ -37,8 +37,8 @@ async def until(what: Callable[[], bool], seconds: float = REPAIR_SECONDS) -> No
 
 
 @pytest.mark.parametrize("part", ["api", "worker", "postgres", "valkey"])
-async def test_a_killed_part_is_started_again(start_hub: StartHub, part: str) -> None:
-    hub = start_hub()
+async def test_a_killed_part_is_started_again(start_embedded_hub: StartHub, part: str) -> None:
+    hub = start_embedded_hub()
     before = hub.pids()
     psutil.Process(before[part]).kill()
     await until(lambda: hub.pids().get(part, before[part]) != before[part])
@@ -49,8 +49,8 @@ async def test_a_killed_part_is_started_again(start_hub: StartHub, part: str) ->
     assert "Traceback" not in hub.text()
 
 
-async def test_a_part_that_is_killed_again_and_again_comes_back(start_hub: StartHub) -> None:
-    hub = start_hub()
+async def test_a_part_that_is_killed_again_and_again_comes_back(start_embedded_hub: StartHub) -> None:
+    hub = start_embedded_hub()
     for _ in range(4):
         pid = hub.pids()["worker"]
         psutil.Process(pid).kill()
@@ -58,8 +58,8 @@ async def test_a_part_that_is_killed_again_and_again_comes_back(start_hub: Start
     assert contacts(hub) == 200
 
 
-async def test_everything_killed_at_once_comes_back(start_hub: StartHub) -> None:
-    hub = start_hub()
+async def test_everything_killed_at_once_comes_back(start_embedded_hub: StartHub) -> None:
+    hub = start_embedded_hub()
     before = hub.pids()
     for pid in before.values():
         psutil.Process(pid).kill()
@@ -68,9 +68,9 @@ async def test_everything_killed_at_once_comes_back(start_hub: StartHub) -> None
     assert await asyncio.to_thread(hub.stop) == 0
 
 
-async def test_a_killed_session_of_postgresql_is_no_end(start_hub: StartHub) -> None:
+async def test_a_killed_session_of_postgresql_is_no_end(start_embedded_hub: StartHub) -> None:
     """PostgreSQL restarts all its sessions when one of them is killed; the hub stays as it is."""
-    hub = start_hub()
+    hub = start_embedded_hub()
     before = hub.pids()
     assert contacts(hub) == 200
     sessions = [one for one in psutil.Process(before["postgres"]).children() if "_app" in " ".join(one.cmdline())]

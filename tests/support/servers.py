@@ -1,9 +1,11 @@
 """The servers that tests run against: embedded ones in a temporary folder, or those the environment names."""
 
 import asyncio
+import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -97,6 +99,30 @@ async def fresh_database(servers: Servers) -> AsyncIterator[str]:
             await connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
             for role in roles:
                 await connection.execute(f'DROP ROLE "{role}"')
+
+
+def given_to_hub(data: Path) -> dict[str, str]:
+    """What a hub with that data folder finds in its environment where the suite runs against servers by URL.
+
+    The database is made at the hub's first start and found again at later ones.
+    """
+    database_url = os.environ.get("PENGUIN_TEST_DATABASE_URL")
+    redis_url = os.environ.get("PENGUIN_TEST_REDIS_URL")
+    if not database_url or not redis_url:
+        return {}
+    given = Servers(database_url, redis_url)
+    name = f"hub_{hashlib.sha256(os.fsencode(data)).hexdigest()[:16]}"
+
+    async def create() -> None:
+        async with administration(given) as connection:
+            if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", name):
+                await connection.execute(f'CREATE DATABASE "{name}"')
+
+    # In a thread of its own: the caller may stand in the session's loop.
+    thread = threading.Thread(target=lambda: asyncio.run(create()))
+    thread.start()
+    thread.join()
+    return {"DATABASE_URL": given.database(name), "REDIS_URL": redis_url}
 
 
 async def flush(servers: Servers) -> None:

@@ -41,8 +41,8 @@ def failing(*arguments: str, extra: dict[str, str] | None = None) -> str:
     return said[0]
 
 
-def test_the_first_start_says_what_the_contract_names(start_hub: StartHub) -> None:
-    hub = start_hub()
+def test_the_first_start_says_what_the_contract_names(start_embedded_hub: StartHub) -> None:
+    hub = start_embedded_hub()
     assert list(hub.ready) == ["ready", "url", "tenant", "workspace", "live_key", "test_key", "dashboard"]
     assert hub.ready["ready"] is True
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", hub.url)
@@ -69,8 +69,8 @@ def test_the_first_start_says_what_the_contract_names(start_hub: StartHub) -> No
     assert hub.process.stdout.read() == "", "more than one line on standard output"
 
 
-def test_a_later_start_finds_everything_again(start_hub: StartHub) -> None:
-    first = start_hub()
+def test_a_later_start_finds_everything_again(start_embedded_hub: StartHub) -> None:
+    first = start_embedded_hub()
     request = urllib.request.Request(  # noqa: S310 -- the hub's own address
         f"{first.url}/api/v1/contacts",
         data=b'{"email":"ada@example.com"}',
@@ -79,7 +79,7 @@ def test_a_later_start_finds_everything_again(start_hub: StartHub) -> None:
     with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 -- likewise
         assert answer.status == 201
     assert first.stop() == 0
-    second = start_hub(data=first.data)
+    second = start_embedded_hub(data=first.data)
     same = ("tenant", "workspace", "live_key", "test_key")
     assert [second.ready[name] for name in same] == [first.ready[name] for name in same]
     assert second.ready["dashboard"]["password"] == first.ready["dashboard"]["password"]
@@ -87,8 +87,8 @@ def test_a_later_start_finds_everything_again(start_hub: StartHub) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_everything(start_hub: StartHub, how: signal.Signals) -> None:
-    hub = start_hub()
+def test_a_signal_ends_everything(start_embedded_hub: StartHub, how: signal.Signals) -> None:
+    hub = start_embedded_hub()
     family = hub.family()
     assert hub.stop(how) == 0
     _, alive = psutil.wait_procs(family, timeout=1)
@@ -111,20 +111,20 @@ def test_a_signal_while_it_starts_ends_everything(folder: Path) -> None:
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_a_killed_hub_takes_its_processes_along_and_starts_again(start_hub: StartHub) -> None:
-    first = start_hub()
+def test_a_killed_hub_takes_its_processes_along_and_starts_again(start_embedded_hub: StartHub) -> None:
+    first = start_embedded_hub()
     family = first.family()
     first.process.kill()
     first.process.wait()
     _, alive = psutil.wait_procs(family, timeout=10)
     assert not [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
-    second = start_hub(data=first.data)
+    second = start_embedded_hub(data=first.data)
     assert second.live_key == first.live_key
     assert get(second, "/api/v1/contacts", second.live_key)[0] == 200
 
 
-def test_a_second_hub_on_the_folder_is_refused(start_hub: StartHub) -> None:
-    hub = start_hub()
+def test_a_second_hub_on_the_folder_is_refused(start_embedded_hub: StartHub) -> None:
+    hub = start_embedded_hub()
     said = failing("up", "--data", str(hub.data), "--port", "0", "--json")
     assert f"already running on {hub.data}" in said
     assert f"process {hub.process.pid}" in said
@@ -172,8 +172,8 @@ def test_a_folder_that_cannot_be_written_is_named() -> None:
     assert "cannot be made" in failing("up", "--data", "/proc/penguin", "--port", "0")
 
 
-def test_a_damaged_folder_is_named(start_hub: StartHub) -> None:
-    hub = start_hub()
+def test_a_damaged_folder_is_named(start_embedded_hub: StartHub) -> None:
+    hub = start_embedded_hub()
     assert hub.stop() == 0
     (hub.data / "postgres" / "global" / "pg_control").write_bytes(b"")
     said = failing("up", "--data", str(hub.data), "--port", "0")
