@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -119,7 +119,7 @@ class Post:
     def __init__(self, database: Database, principal: Principal) -> None:
         self.database = database
         self.principal = principal
-        self.connections: Any = Connections()
+        self.connections = cast("Any", Connections())
         self.provider = Provider()
         self.connection = self.connections.add(principal, self.provider)
         self.suppressions = SuppressionsService(database)
