@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import random
+import tracemalloc
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -15,7 +16,7 @@ from penguin_hub_sdk import errors
 from penguin_hub_sdk._breaker import Breaker, Breakers
 from penguin_hub_sdk.addresses import networks
 from penguin_hub_sdk.config import Config, Secret
-from penguin_hub_sdk.exchange import Incoming, NotSent, Request, Response
+from penguin_hub_sdk.exchange import Incoming, NotSent, Request, Response, read_body
 from penguin_hub_sdk.http import ERRORS, Basic, Bearer, Http, HttpPolicy, Part
 from penguin_hub_sdk.manifest import Limits, Manifest
 
@@ -241,6 +242,21 @@ async def test_a_long_answer_and_a_bomb_are_cut_off() -> None:
         await http(Script((200, {"content-encoding": "br"}, b"x"))).get(URL, retry=False)
     answer = await http(Script((200, {"content-encoding": "gzip"}, gzip.compress(b"x" * 5000))), max_body=5000).get(URL)
     assert answer.body == b"x" * 5000
+
+
+async def test_a_bomb_takes_no_memory() -> None:
+    bomb = gzip.compress(b"\0" * 200_000_000)
+
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield bomb
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(errors.BadAnswer):
+            await read_body(Incoming(200, {"content-encoding": "gzip"}, whole()), 1_000_000)
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
 
 
 GONE = errors.NetworkFailed("broke off")

@@ -103,6 +103,21 @@ async def call(port: int) -> bytes:
         await client.aclose()
 
 
+async def test_w43_a_name_that_rebinds_is_connected_to_where_it_was_vetted(
+    authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second look-up would lead elsewhere: there is none."""
+    answers = ["127.0.0.1", "127.0.0.8", "127.0.0.8"]
+
+    async def getaddrinfo(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        return [(2, 1, 6, "", (answers.pop(0), port))]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with provider(authority.issue(tmp_path)) as (port, _, _):
+        assert await call(port) == b"ok"
+    assert len(answers) == 2
+
+
 async def test_the_name_is_proved_although_the_address_is_pinned(authority: Authority, tmp_path: Path) -> None:
     async with provider(authority.issue(tmp_path)) as (port, read, names):
         assert await call(port) == b"ok"

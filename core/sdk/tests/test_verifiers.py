@@ -343,6 +343,11 @@ def test_every_item_has_the_word(body: bytes) -> None:
     refused(SCHEMES["microsoft-graph"], inbound({}, body, AT), config)
 
 
+def test_an_empty_setting_opens_nothing() -> None:
+    verifier = SharedToken(secret="user", header="x-token")
+    assert refused(verifier, inbound({"x-token": ""}, b"", AT), Settings(user="")) == "unconfigured"
+
+
 def test_a_word_in_a_header() -> None:
     config = settings({"secret": "s"})
     SCHEMES["okta"].verify(inbound({"authorization": "Bearer s"}, b"", AT), [config])
