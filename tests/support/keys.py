@@ -2,7 +2,8 @@
 
 import json as jsonlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,9 @@ from penguin_hub.vault.errors import VaultUnavailable
 from penguin_hub.vault.service import Secret, SecretStore
 
 PASSWORD = "correct horse battery"
+
+
+MakeNode = Callable[..., Awaitable["Node"]]
 
 
 @dataclass
@@ -182,6 +186,24 @@ class Node:
 
 def _principal(request: Request[Principal, Any, Any]) -> Principal:
     return request.user
+
+
+@asynccontextmanager
+async def nodes(settings: Settings, secrets: SecretStore) -> AsyncIterator[MakeNode]:
+    """Makes processes on one database: each with pools, caches and Redis connections of its own."""
+    async with AsyncExitStack() as opened:
+
+        async def make(**options: Any) -> Node:
+            database = Database(settings.database_url, app_size=4, system_size=4)
+            await database.open()
+            opened.push_async_callback(database.close)
+            options = {"settings": settings, "secrets": secrets, "redis": FlakyRedis(settings.redis_url), **options}
+            node = await Node(database=database, **options).open()
+            opened.push_async_callback(node.redis.close)
+            opened.push_async_callback(node.close)
+            return node
+
+        yield make
 
 
 def _always(service: Any) -> Callable[[], Any]:

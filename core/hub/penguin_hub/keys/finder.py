@@ -27,7 +27,8 @@ MAX_AGE_SECONDS: Final = 60.0
 """A row is read again after this, or a part of it, so that not all are read at once."""
 BLIND_SECONDS: Final = 0.8
 """The same while PostgreSQL's notices cannot reach us: revocation takes effect within one second."""
-MOST: Final = 20_000
+MOST: Final = 10_000
+"""About 20 MB."""
 
 _INVALID: Final = "This API key is not valid."
 
