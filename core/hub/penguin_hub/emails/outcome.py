@@ -60,6 +60,11 @@ def judge(email: Tracked, attempt: Attempt, now: datetime) -> tuple[list[Line], 
     return verdict.lines, verdict.again()
 
 
+def sent_key(position: int) -> str:
+    """A recipient's message is sent once, however many attempts or reports say so."""
+    return f"{E.SENT}:{position}"
+
+
 def bounce_kind(code: str | None) -> BounceKind:
     """What an enhanced status code says about a refusal for good."""
     if code and _NO_SUCH_MAILBOX.match(code):
@@ -80,9 +85,8 @@ class _Verdict:
         """One recipient's fate; `status` None leaves the recipient waiting."""
         if status is not None:
             self._people[pending.position].move(status)
-        self.lines.append(
-            Line(f"{kind}:{self._number}:{pending.position}", kind, pending.email, detail, status is not None)
-        )
+        key = sent_key(pending.position) if kind is E.SENT else f"{kind}:{self._number}:{pending.position}"
+        self.lines.append(Line(key, kind, pending.email, detail, status is not None))
 
     def accepted(self, receipt: Receipt) -> None:
         refusals = {refusal.recipient: refusal for refusal in receipt.refused}

@@ -10,11 +10,11 @@ from penguin_hub_sdk.events import Detail, E, ProviderEvent
 from penguin_hub.contacts.schemas import Known
 from penguin_hub.contacts.service import ContactsService
 from penguin_hub.emails import store_queue, store_timeline
-from penguin_hub.emails.outcome import Attempt, judge
+from penguin_hub.emails.outcome import Attempt, Line, judge, sent_key
 from penguin_hub.emails.store_timeline import Entry
 from penguin_hub.emails.suppressions.schemas import Found
 from penguin_hub.emails.suppressions.service import SuppressionsService
-from penguin_hub.emails.timeline import TOLD, Person, Tracked, suppression
+from penguin_hub.emails.timeline import LEFT, TOLD, Person, Tracked, suppression
 from penguin_hub.events.schemas import NewEvent
 from penguin_hub.events.service import EventsService
 from penguin_hub.platform import addresses, clock, ids
@@ -110,6 +110,7 @@ class Recorder:
         held = await store_queue.held(connection, tenant, [attempt.claim for attempt in attempts])
         tracked = await store_timeline.lock(connection, tenant, sorted(held))
         entries: list[Entry] = []
+        told: list[tuple[Tracked, Line]] = []
         # A message that was deleted while it waited leaves the queue too.
         done = sorted(held - tracked.keys())
         again: list[tuple[str, datetime, int]] = []
@@ -124,11 +125,8 @@ class Recorder:
             lines, retry = judge(email, attempt, now)
             for line in lines:
                 entries.append(Entry(email.id, line.key, line.type, now, line.recipient, line.detail))
-                if not line.told:
-                    continue
-                gathered.events.append(Happened(email, line.type, line.recipient, line.detail, now))
-                if line.recipient and (person := _person(email, line.recipient)):
-                    gathered.suppress(line.type, line.detail, person.email, person.key, test=email.test)
+                if line.told:
+                    told.append((email, line))
             if retry is None:
                 done.append(email.id)
             else:
@@ -139,8 +137,14 @@ class Recorder:
                     (email.id, msgspec.structs.replace(_fitted(event), email=email.id))
                     for event in attempt.receipt.events
                 ]
-        if entries:
-            await store_timeline.add_entries(connection, tenant, entries)
+        new = await store_timeline.add_entries(connection, tenant, entries) if entries else set()
+        for email, line in told:
+            # A report of the provider may have told it before.
+            if (email.id, line.key) not in new:
+                continue
+            gathered.events.append(Happened(email, line.type, line.recipient, line.detail, now))
+            if line.recipient and (person := _person(email, line.recipient)):
+                gathered.suppress(line.type, line.detail, person.email, person.key, test=email.test)
         if receipts:
             await store_timeline.add_receipts(connection, tenant, connection_id, receipts)
         if announced:
@@ -175,10 +179,10 @@ class Recorder:
         self,
         connection: Connection,
         tenant: str,
-        matched: Iterable[tuple[Tracked, ProviderEvent]],
+        matched: Sequence[tuple[Tracked, ProviderEvent]],
         gathered: _Consequences,
     ) -> None:
-        by_key = {(email.id, event.key): (email, event) for email, event in matched}
+        by_key = {(email.id, event.key): (email, event) for email, event in (*implied(matched), *matched)}
         new = await store_timeline.add_entries(
             connection,
             tenant,
@@ -188,11 +192,11 @@ class Recorder:
             ],
         )
         fresh = [by_key[pair] for pair in by_key if pair in new]
-        for email, event in sorted(fresh, key=lambda pair: pair[1].at):
+        for email, event in sorted(fresh, key=lambda pair: (pair[1].at, pair[1].type is not E.SENT)):
             person = email.person(_key(event.recipient) if event.recipient else None)
             email.apply(event.type, person)
             recipient = person.email if person is not None else event.recipient
-            if event.type in TOLD:
+            if event.type in TOLD or event.key == (person and sent_key(person.position)):
                 gathered.events.append(Happened(email, event.type, recipient, event.detail, event.at))
             if person is not None:
                 gathered.suppress(event.type, event.detail, person.email, person.key, test=email.test)
@@ -223,6 +227,18 @@ class Recorder:
             tenant,
             [one.announcement(contacts.get(keys.get(one.recipient or "") or "")) for one in happened],
         )
+
+
+def implied(matched: Iterable[tuple[Tracked, ProviderEvent]]) -> list[tuple[Tracked, ProviderEvent]]:
+    """That a message was sent, where a provider reports on it before we have noted so: a worker was killed between the
+    provider's yes and our note, or the report was faster. The tenant hears `email.sent` either way, and once."""
+    found = []
+    for email, event in matched:
+        person = email.person(_key(event.recipient) if event.recipient else None)
+        if person is not None and person.status in ("queued", "deferred") and event.type in LEFT:
+            sent = msgspec.structs.replace(event, type=E.SENT, key=sent_key(person.position), detail=Detail())
+            found.append((email, sent))
+    return found
 
 
 def _person(email: Tracked, address: str) -> Person | None:

@@ -41,6 +41,9 @@ STATUS: Final[Mapping[E, Status]] = {
 TOLD: Final = frozenset(STATUS) - {E.SENT, E.DEFERRED}
 """What a provider's report tells the tenant's webhooks. `email.sent` is told by our own receipt, once."""
 
+LEFT: Final = TOLD - {E.FAILED}
+"""Reports that can only be about a message which the provider had taken."""
+
 SUPPRESSES: Final[Mapping[E, tuple[Reason, Scope]]] = {
     E.BOUNCED: ("hard_bounce", "all"),
     E.COMPLAINED: ("complaint", "all"),

@@ -112,6 +112,11 @@ class Database:
         async with _transaction(self._system, "BEGIN") as connection:
             yield connection
 
+    async def check(self) -> None:
+        """Raises DatabaseUnavailable."""
+        async with self.system() as connection:
+            await connection.execute("SELECT 1")
+
     async def listen(self, channel: str) -> "Listener":
         """A connection of its own that hears NOTIFY on `channel`."""
         return await Listener.open(role_url(self._url, "system"), channel)
@@ -232,12 +237,12 @@ async def _transaction(pool: Pool | None, begin: str) -> AsyncIterator[Connectio
         raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
 
 
-async def _reset(connection: Connection) -> None:
+async def _reset(connection: Any) -> None:
     if connection.is_in_transaction():
         await connection.execute("ROLLBACK")
 
 
-async def _init(connection: Connection) -> None:
+async def _init(connection: Any) -> None:
     await connection.set_type_codec(
         "jsonb",
         schema="pg_catalog",
