@@ -49,10 +49,11 @@ def settings(arguments: argparse.Namespace) -> "Settings":
     return module.load(environment(), data=arguments.data)
 
 
-def log_to_stderr(*, json: bool = False) -> None:
+def log_to_stderr(*, json: bool = False, quiet: bool = False) -> None:
+    """`quiet`: warnings and errors only, for commands whose answer is all that is wanted."""
     from penguin_hub.platform import logging  # noqa: PLC0415 -- takes a moment, which `--help` need not
 
-    logging.configure(json=True if json else None)
+    logging.configure(json=True if json else None, level=30 if quiet else 20)  # logging.WARNING, logging.INFO
 
 
 def say(text: str) -> None:

@@ -130,7 +130,7 @@ def _revoke(arguments: argparse.Namespace) -> int:
 
 
 def _with_keys(arguments: argparse.Namespace, work: Callable[["KeysService", "Principal"], Awaitable[Any]]) -> Any:
-    common.log_to_stderr()
+    common.log_to_stderr(quiet=True)
 
     async def run() -> Any:
         async with _keys(arguments) as (keys, principal):

@@ -1,9 +1,7 @@
 """`penguin openapi`: the description of the REST API, from the code."""
 
 import argparse
-import json
 from pathlib import Path
-from typing import Any
 
 from penguin_hub.cli import common
 
@@ -21,7 +19,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    document = json.dumps(_document(), indent=2, ensure_ascii=False)
+    document = _document()
     if arguments.out is None:
         common.say(document)
         return 0
@@ -33,10 +31,15 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _document() -> dict[str, Any]:
+def _document() -> str:
+    import msgspec  # noqa: PLC0415 -- see penguin_hub.cli
+    from litestar.serialization import encode_json  # noqa: PLC0415 -- see penguin_hub.cli
+
     from penguin_hub import settings  # noqa: PLC0415 -- see penguin_hub.cli
     from penguin_hub.asgi import create_app  # noqa: PLC0415 -- see penguin_hub.cli
 
     # The application opens nothing before it is started, so these name no server.
     unused = settings.build({}, data=Path(), database_url="postgresql://nobody:unused@/none", redis_url="unix:///none")
-    return create_app(unused).openapi_schema.to_schema()
+    app = create_app(unused)
+    encoded = encode_json(app.openapi_schema.to_schema(), serializer=None)
+    return msgspec.json.format(encoded, indent=2).decode()

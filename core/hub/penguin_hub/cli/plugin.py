@@ -5,12 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penguin_hub.cli import common
 
 if TYPE_CHECKING:
+    from penguin_hub.plugins.discovery import Candidate
     from penguin_hub.plugins.schemas import Loaded
 
 _ID = re.compile(r"[a-z][a-z0-9-]{1,39}")
@@ -57,7 +59,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def _list(arguments: argparse.Namespace) -> int:
     from penguin_hub.plugins.service import PluginsService  # noqa: PLC0415 -- see penguin_hub.cli
 
-    common.log_to_stderr()
+    common.log_to_stderr(quiet=True)
     found = PluginsService.load().all()
     if arguments.json:
         common.say_struct([plugin.view(operator=True) for plugin in found])
@@ -79,7 +81,7 @@ def _new(arguments: argparse.Namespace) -> int:
     if folder.exists() and any(folder.iterdir()):
         raise _stop(f"{folder} is there already: choose another folder with --into.")
     copier = _tool("copier")
-    copier.run_copy(str(template_path()), folder, data={"id": arguments.id}, defaults=True, quiet=True)
+    copier.run_copy(str(template_path()), folder, data={"plugin": arguments.id}, defaults=True, quiet=True)
     if arguments.json:
         common.say_json({"id": arguments.id, "folder": str(folder)})
     else:
@@ -89,11 +91,19 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     folder = _plugin_folder(arguments.folder)
-    loaded = _load(folder)
-    problems = [f"{loaded.failure.reason}: {loaded.failure.detail}"] if loaded.failure is not None else []
-    output = sys.stderr if arguments.json else None
-    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(folder), os.environ.get("PYTHONPATH"))))}
-    tests = subprocess.run((sys.executable, "-m", "pytest", "-q"), cwd=folder, env=environ, stdout=output, check=False)
+    candidate = _candidate(folder)
+    with tempfile.TemporaryDirectory(prefix="penguin-plugin-") as metadata:
+        path = [str(folder), *_metadata(candidate, Path(metadata))]
+        loaded = _load(candidate, path)
+        problems = [f"{loaded.failure.reason}: {loaded.failure.detail}"] if loaded.failure is not None else []
+        path += filter(None, [os.environ.get("PYTHONPATH")])
+        tests = subprocess.run(
+            (sys.executable, "-m", "pytest", "-q"),
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            stdout=sys.stderr if arguments.json else None,
+            check=False,
+        )
     if tests.returncode != 0:
         problems.append(_PYTEST.get(tests.returncode, f"pytest ended with {tests.returncode}."))
     if arguments.json:
@@ -126,25 +136,50 @@ def _build(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _load(folder: Path) -> "Loaded":
-    """The plugin as the hub would load it, had it been installed from this folder."""
+def _candidate(folder: Path) -> "Candidate":
+    """What pyproject.toml says of the plugin, as the hub would find it once it is installed."""
     import tomllib  # noqa: PLC0415 -- see penguin_hub.cli
 
-    from penguin_hub.plugins.calls import Calls  # noqa: PLC0415 -- see penguin_hub.cli
     from penguin_hub.plugins.discovery import Candidate  # noqa: PLC0415 -- see penguin_hub.cli
+
+    file = folder / "pyproject.toml"
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
+        entries = dict(project["entry-points"]["penguin_hub.plugins"])
+        name, version = str(project["name"]), str(project.get("version", "0"))
+    except (KeyError, ValueError, TypeError) as error:
+        raise _stop(f"{file} names no plugin ({type(error).__name__}: {error}): see docs/plugins.") from error
+    if len(entries) != 1:
+        raise _stop(f"{file} has {len(entries)} plugins: one distribution brings one.")
+    ((plugin_id, module),) = entries.items()
+    return Candidate(id=plugin_id, module=str(module), distribution=name, version=version)
+
+
+def _metadata(candidate: "Candidate", folder: Path) -> list[str]:
+    """Where the plugin's entry point is found although it is not installed; nothing when it is."""
+    import importlib.metadata  # noqa: PLC0415 -- see penguin_hub.cli
+
+    if any(entry.name == candidate.id for entry in importlib.metadata.entry_points(group="penguin_hub.plugins")):
+        return []
+    info = folder / f"{candidate.distribution.replace('-', '_')}-{candidate.version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {candidate.distribution}\nVersion: {candidate.version}\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text(
+        f"[penguin_hub.plugins]\n{candidate.id} = {candidate.module}\n", encoding="utf-8"
+    )
+    return [str(folder)]
+
+
+def _load(candidate: "Candidate", path: list[str]) -> "Loaded":
+    """The plugin as the hub would load it."""
+    from penguin_hub.plugins.calls import Calls  # noqa: PLC0415 -- see penguin_hub.cli
     from penguin_hub.plugins.loader import Loader  # noqa: PLC0415 -- see penguin_hub.cli
 
-    common.log_to_stderr()
-    try:
-        project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-        (plugin_id, module), *others = project["entry-points"]["penguin_hub.plugins"].items()
-        name, version = str(project["name"]), str(project.get("version", "0"))
-    except (KeyError, ValueError, AttributeError) as error:
-        raise _stop(f"{folder / 'pyproject.toml'} names no plugin ({error}): see docs/plugins.") from error
-    if others:
-        raise _stop(f"{folder / 'pyproject.toml'} has {len(others) + 1} plugins: one distribution brings one.")
-    sys.path.insert(0, str(folder))
-    return Loader(Calls()).load(Candidate(id=plugin_id, module=module, distribution=name, version=version))
+    common.log_to_stderr(quiet=True)
+    sys.path[:0] = path
+    return Loader(Calls()).load(candidate)
 
 
 def _plugin_folder(folder: Path) -> Path:

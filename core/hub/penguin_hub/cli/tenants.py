@@ -34,7 +34,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def _create(arguments: argparse.Namespace) -> int:
     from penguin_hub.runtime.services import opened  # noqa: PLC0415 -- see penguin_hub.cli
 
-    common.log_to_stderr()
+    common.log_to_stderr(quiet=True)
     settings = common.settings(arguments)
     password = sys.stdin.readline().rstrip("\r\n") if arguments.password_stdin else None
 
@@ -61,7 +61,7 @@ def _create(arguments: argparse.Namespace) -> int:
 def _list(arguments: argparse.Namespace) -> int:
     from penguin_hub.runtime.services import opened  # noqa: PLC0415 -- see penguin_hub.cli
 
-    common.log_to_stderr()
+    common.log_to_stderr(quiet=True)
     settings = common.settings(arguments)
 
     async def tenants() -> list[dict[str, object]]:

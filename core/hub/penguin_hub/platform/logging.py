@@ -44,8 +44,11 @@ _HINT = re.compile(
 )
 
 
-def configure(*, json: bool | None = None, stream: IO[str] | None = None) -> None:
-    """Set logging up for this process. `json` None: text when the stream is a terminal, JSON otherwise."""
+def configure(*, json: bool | None = None, stream: IO[str] | None = None, level: int = logging.INFO) -> None:
+    """Set logging up for this process. `json` None: text when the stream is a terminal, JSON otherwise.
+
+    Libraries are heard from WARNING on.
+    """
     out = sys.stderr if stream is None else stream
     as_json = not out.isatty() if json is None else json
     renderer: Processor = (
@@ -60,7 +63,7 @@ def configure(*, json: bool | None = None, stream: IO[str] | None = None) -> Non
             redact,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *_: _Writer(out),
         cache_logger_on_first_use=True,
     )
