@@ -5,8 +5,13 @@ import asyncio
 import structlog
 
 from penguin_hub import services
+from penguin_hub.delivery import jobs as delivery_jobs
+from penguin_hub.delivery.worker import DeliveryWorker
 from penguin_hub.emails.worker import EmailWorker
 from penguin_hub.http import idempotency
+from penguin_hub.inbound import jobs as inbound_jobs
+from penguin_hub.inbound.registry import ANY, Registry
+from penguin_hub.inbound.worker import InboundWorker
 from penguin_hub.keys import jobs as keys_jobs
 from penguin_hub.monitoring.health import ConnectionHealth
 from penguin_hub.platform.schedule import Job, Schedule
@@ -23,9 +28,14 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
     Raises DatabaseUnavailable and what opening the secret store raises, at its start; later outages are waited out.
     """
     async with services.opened(settings, app_size=8) as at:
+        await delivery_jobs.keep_partitions(at.database)
+        handlers = Registry()
+        handlers.register(ANY, "*", at.emails.record)
         loops = (
-            EmailWorker(at.database, at.connections, at.suppressions, at.emails.recorder),
+            DeliveryWorker(at.database, at.events, at.secrets, at.client, at.destinations),
+            InboundWorker(at.database, at.connections, handlers),
             ConnectionHealth(at.connections),
+            EmailWorker(at.database, at.connections, at.suppressions, at.emails.recorder),
             StallWatch({plugin.package: plugin.id for plugin in at.plugins.active()}),
             Schedule(settings.redis_url, upkeep(at)),
         )
@@ -39,6 +49,8 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
 def upkeep(at: Services) -> list[Job]:
     """What is done by the clock, by one worker at a time."""
     return [
+        Job("partitions", "17 */6 * * *", lambda: delivery_jobs.keep_partitions(at.database)),
+        Job("inbound-forget", "31 * * * *", lambda: inbound_jobs.forget_old(at.database)),
         Job("keys-clean-up", "7 * * * *", lambda: keys_jobs.clean_up(at.database, at.secrets, at.sessions)),
         Job("connections-upkeep", "*/5 * * * *", at.connections.upkeep),
         Job("idempotency-forget", "*/10 * * * *", lambda: idempotency.forget_expired(at.database)),
