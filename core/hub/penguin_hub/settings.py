@@ -55,9 +55,11 @@ def load(environ: Mapping[str, str], *, data: Path | None = None) -> Settings:
     """
     environ = resolved(environ)
     folder = (data or Path(environ.get("PENGUIN_DATA", ".penguin"))).absolute()
-    running = _running(folder)
-    database_url = environ.get("DATABASE_URL") or running.get("database_url")
-    redis_url = environ.get("REDIS_URL") or running.get("redis_url")
+    database_url, redis_url = environ.get("DATABASE_URL"), environ.get("REDIS_URL")
+    if not database_url or not redis_url:
+        running = _running(folder)
+        database_url = database_url or running.get("database_url")
+        redis_url = redis_url or running.get("redis_url")
     if not database_url or not redis_url:
         missing = "DATABASE_URL" if not database_url else "REDIS_URL"
         raise SettingsError(

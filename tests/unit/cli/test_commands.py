@@ -65,6 +65,7 @@ def test_a_sentence_and_no_trace(
         (StartupError("do this"), "do this"),
         (SettingsError("set that"), "set that"),
         (HubError("the detail"), "the detail"),
+        (ExceptionGroup("tasks", [ExceptionGroup("inner", [StartupError("do this")])]), "do this"),
         (OSError(errno.ENOSPC, "No space left on device"), "The disk is full"),
         (OSError(errno.EROFS, "Read-only"), "read-only"),
         (PermissionError(errno.EACCES, "Permission denied", "/some/file"), "/some/file"),
@@ -74,7 +75,15 @@ def test_errors_for_people_have_a_sentence(error: Exception, words: str) -> None
     assert words in (problems.explain(error) or "")
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), OSError(errno.EIO, "I/O"), TypeError("y")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        KeyError("x"),
+        ExceptionGroup("two", [StartupError("a"), StartupError("b")]),
+        OSError(errno.EIO, "I/O"),
+        TypeError("y"),
+    ],
+)
 def test_faults_of_ours_keep_their_trace(error: Exception) -> None:
     assert problems.explain(error) is None
 

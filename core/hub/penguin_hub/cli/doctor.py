@@ -25,6 +25,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 def _run(arguments: argparse.Namespace) -> int:
     from penguin_hub.doctor import examine  # noqa: PLC0415 -- see penguin_hub.cli
 
+    common.log_to_stderr(quiet=True)
     findings = asyncio.run(examine(arguments.data.absolute(), arguments.host, arguments.port, os.environ))
     healthy = all(finding.state != "fail" for finding in findings)
     if arguments.json:

@@ -19,6 +19,7 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    common.log_to_stderr(quiet=True)
     document = _document()
     if arguments.out is None:
         common.say(document)

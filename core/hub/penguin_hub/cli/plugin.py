@@ -95,7 +95,7 @@ def _check(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="penguin-plugin-") as metadata:
         path = [str(folder), *_metadata(candidate, Path(metadata))]
         loaded = _load(candidate, path)
-        problems = [f"{loaded.failure.reason}: {loaded.failure.detail}"] if loaded.failure is not None else []
+        problems = [_why(loaded)] if loaded.failure is not None else []
         path += filter(None, [os.environ.get("PYTHONPATH")])
         tests = subprocess.run(
             (sys.executable, "-m", "pytest", "-q"),
@@ -199,7 +199,12 @@ def _tool(name: str) -> Any:
 
 
 def _why(plugin: "Loaded") -> str:
-    return "" if plugin.failure is None else f"{plugin.failure.reason}: {plugin.failure.detail}"
+    """Why it does not load. The last line of its traceback is the error itself: this is the operator, or the author."""
+    failure = plugin.failure
+    if failure is None:
+        return ""
+    last = (failure.traceback or "").strip().rpartition("\n")[2]
+    return f"{failure.reason}: {failure.detail}" + (f" ({last})" if last else "")
 
 
 def _stop(sentence: str) -> Exception:

@@ -17,6 +17,8 @@ _SYSTEM = {
 
 def explain(error: Exception) -> str | None:
     """The sentence for an error, or None for one that nobody foresaw."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:  # as task groups raise them
+        error = error.exceptions[0]
     if isinstance(error, StartupError | SettingsError):
         return str(error)
     if isinstance(error, OSError):
