@@ -111,7 +111,11 @@ class Api:
             await at.redis.call("PING")
 
         return health.HealthService(
-            {"database": (at.database.check, "vital"), "secrets": (at.secrets.check, "vital"), "redis": (redis, "useful")}
+            {
+                "database": (at.database.check, "vital"),
+                "secrets": (at.secrets.check, "vital"),
+                "redis": (redis, "useful"),
+            }
         )
 
 

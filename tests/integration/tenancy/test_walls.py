@@ -11,6 +11,7 @@ from penguin_hub.settings import Settings
 # Tables without tenants' rows, each with its reason.
 NOT_TENANTS = {
     "migration": "Piccolo's own list of what ran",
+    "workers": "which processes are alive; no tenant's data, and closed to the application's role",
 }
 
 # Functions that run as the tables' owner, each with its reason. None of them may be called by the application's role.

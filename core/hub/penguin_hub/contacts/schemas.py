@@ -19,7 +19,7 @@ Attributes = Annotated[
 ]
 
 
-class NewContact(Input):
+class NewContact(Input, frozen=True, kw_only=True):
     email: Email
     first_name: Name | None = None
     last_name: Name | None = None
@@ -27,12 +27,12 @@ class NewContact(Input):
     attributes: Attributes = {}
 
 
-class ContactChange(Input):
+class ContactChange(Input, frozen=True, kw_only=True):
     """What is absent stays as it is; null takes a name away."""
 
     email: Email | msgspec.UnsetType = msgspec.UNSET
-    first_name: Name | None | msgspec.UnsetType = msgspec.UNSET
-    last_name: Name | None | msgspec.UnsetType = msgspec.UNSET
+    first_name: Name | msgspec.UnsetType | None = msgspec.UNSET
+    last_name: Name | msgspec.UnsetType | None = msgspec.UNSET
     tags: Tags | msgspec.UnsetType = msgspec.UNSET
     attributes: Attributes | msgspec.UnsetType = msgspec.UNSET
 

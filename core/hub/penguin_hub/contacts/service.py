@@ -8,7 +8,8 @@ import msgspec
 from penguin_hub.contacts import store
 from penguin_hub.contacts.errors import ContactChanged, ContactExists, ContactNotFound
 from penguin_hub.contacts.schemas import Contact, ContactChange, Known, NewContact
-from penguin_hub.events.service import EventsService, NewEvent
+from penguin_hub.events.schemas import NewEvent
+from penguin_hub.events.service import EventsService
 from penguin_hub.http.etags import etag
 from penguin_hub.http.idempotency import NEVER_ASKED, Once
 from penguin_hub.http.paging import Page, Paging

@@ -160,3 +160,13 @@ async def pace(connection: Connection, tenant: str, endpoint: str, count: int, r
         )
         or 0.0
     )
+
+
+async def give_back_of(connection: Connection, worker: int) -> int:
+    """End the leases of a dead worker (see `platform.presence`); how many."""
+    done = await connection.execute(
+        """UPDATE delivery_queue SET lease_until = NULL, lease_token = NULL
+           WHERE lease_until IS NOT NULL AND lease_token >> 32 = $1""",
+        worker,
+    )
+    return int(done.rpartition(" ")[2])

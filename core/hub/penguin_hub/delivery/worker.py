@@ -7,7 +7,7 @@ next, and a result counts only while the lease's token is still its own.
 import asyncio
 import secrets as random_tokens
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -27,6 +27,8 @@ from penguin_hub.platform.errors import Unavailable
 from penguin_hub.vault.service import SecretStore
 
 log = structlog.get_logger(__name__)
+
+give_back_of = store_queue.give_back_of
 
 INFLIGHT = Gauge("penguin_delivery_inflight", "Requests to endpoints that are under way.")
 BUFFERED = Gauge("penguin_delivery_buffered", "Deliveries that are claimed and wait for a slot.")
@@ -61,8 +63,10 @@ class DeliveryWorker:
         slots: int = SLOTS,
         lease: float = LEASE_SECONDS,
         deadline: float = DEADLINE_SECONDS,
+        token: Callable[[], int] = lambda: random_tokens.randbits(62),
     ) -> None:
         self._database = database
+        self._token = token
         self._secrets = secrets
         self._client = client
         self._sender = Sender(client, connectors)
@@ -119,8 +123,9 @@ class DeliveryWorker:
             await self._drain()
             settled.set()
             await settling
-            await recovering
-            await asyncio.gather(*helpers, return_exceptions=True)
+            if not stop.is_set():
+                recovering.cancel()
+            await asyncio.gather(*helpers, recovering, return_exceptions=True)
 
     async def _rest(self, seconds: float) -> None:
         try:
@@ -151,7 +156,7 @@ class DeliveryWorker:
         self._turns += 1
         INFLIGHT.set(self._slots.used)
         BUFFERED.set(self._buffered)
-        token = random_tokens.randbits(62)
+        token = self._token()
         async with self._database.system() as connection:
             await store_queue.setup(connection)
             if now >= self._look_at:

@@ -17,7 +17,7 @@ from penguin_hub.emails.recorder import Recorder
 from penguin_hub.emails.sending import Item
 from penguin_hub.emails.store_queue import Claim
 from penguin_hub.emails.suppressions.service import SuppressionsService
-from penguin_hub.platform import clock, ids
+from penguin_hub.platform import clock
 from penguin_hub.platform.db import Database
 from penguin_hub.platform.errors import Conflict, NotFound, Unavailable
 
@@ -58,6 +58,7 @@ class Lane:
         suppressions: SuppressionsService,
         recorder: Recorder,
         budget: Budget,
+        lease: str,
     ) -> None:
         self.more = asyncio.Event()
         """Set by the worker when there may be new work."""
@@ -72,7 +73,7 @@ class Lane:
         self._suppressions = suppressions
         self._recorder = recorder
         self._budget = budget
-        self._lease = ids.new("lea")
+        self._lease = lease
         self._tasks: set[asyncio.Task[None]] = set()
         self._outcomes: list[Attempt] = []
         self._settling = asyncio.Lock()

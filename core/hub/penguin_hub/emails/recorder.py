@@ -58,6 +58,12 @@ class _Consequences:
         self.found: list[Found] = []
         self.lifted: list[tuple[bool, str]] = []
 
+    def tell(self, told: Iterable[tuple[Tracked, Line]], now: datetime) -> None:
+        for email, line in told:
+            self.events.append(Happened(email, line.type, line.recipient, line.detail, now))
+            if line.recipient and (person := _person(email, line.recipient)):
+                self.suppress(line.type, line.detail, person.email, person.key, test=email.test)
+
     def suppress(self, kind: E, detail: Detail, email: str, key: str, *, test: bool) -> None:
         if (reason := suppression(kind, detail)) is not None:
             self.found.append(Found(email, key, test, *reason))
@@ -138,13 +144,8 @@ class Recorder:
                     for event in attempt.receipt.events
                 ]
         new = await store_timeline.add_entries(connection, tenant, entries) if entries else set()
-        for email, line in told:
-            # A report of the provider may have told it before.
-            if (email.id, line.key) not in new:
-                continue
-            gathered.events.append(Happened(email, line.type, line.recipient, line.detail, now))
-            if line.recipient and (person := _person(email, line.recipient)):
-                gathered.suppress(line.type, line.detail, person.email, person.key, test=email.test)
+        # A report of the provider may have told it before.
+        gathered.tell(((email, line) for email, line in told if (email.id, line.key) in new), now)
         if receipts:
             await store_timeline.add_receipts(connection, tenant, connection_id, receipts)
         if announced:

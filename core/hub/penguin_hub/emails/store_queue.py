@@ -223,3 +223,11 @@ async def late_matches(connection: Connection, since: datetime) -> list[tuple[st
         since,
     )
     return [(row["tenant_id"], row["connection_id"], row["message"]) for row in rows]
+
+
+async def give_back_of(connection: Connection, worker: int) -> int:
+    """End the leases of a dead worker (see `platform.presence`); how many."""
+    done = await connection.execute(
+        "UPDATE email_queue SET due_at = now(), lease = NULL WHERE lease LIKE $1", f"{worker:08x}.%"
+    )
+    return int(done.rpartition(" ")[2])

@@ -18,11 +18,13 @@ from penguin_hub.emails.lane import LEASE_SECONDS, Lane
 from penguin_hub.emails.recorder import Recorder
 from penguin_hub.emails.service import CHANNEL
 from penguin_hub.emails.suppressions.service import SuppressionsService
-from penguin_hub.platform import clock
+from penguin_hub.platform import clock, ids
 from penguin_hub.platform.db import Database, Listener
 from penguin_hub.platform.errors import Unavailable
 
 log = structlog.get_logger(__name__)
+
+give_back_of = store_queue.give_back_of
 
 POLL_SECONDS: Final = 1.0
 """What is not heard of (a lost notice, a retry that comes due) is found after at most so long."""
@@ -86,7 +88,11 @@ class EmailWorker:
         connections: ConnectionsService,
         suppressions: SuppressionsService,
         recorder: Recorder,
+        *,
+        number: int = 0,
     ) -> None:
+        """`number`: this process's, see `platform.presence`."""
+        self._number = number
         self._database = database
         self._connections = connections
         self._suppressions = suppressions
@@ -163,6 +169,8 @@ class EmailWorker:
             suppressions=self._suppressions,
             recorder=self._recorder,
             budget=self._budget,
+            # Whose the lease is, for `platform.presence`, and which lane's.
+            lease=f"{self._number:08x}.{ids.new('lea')}",
         )
         self._lanes[name] = _Running(lane, now, asyncio.create_task(self._run_lane(name, lane, stop)))
 

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import structlog
+from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from prometheus_client import Counter, Histogram
 
@@ -36,9 +37,10 @@ class RequestContext:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
+        method, path = scope["method"], scope["path"]
         request_id = _given(scope) or ids.new("req")
         scope["request_id"] = request_id  # type: ignore[typeddict-unknown-key] # ours, read by http/problems
         structlog.contextvars.clear_contextvars()
@@ -57,13 +59,13 @@ class RequestContext:
             await self._app(scope, receive, answer)
         finally:
             seconds = time.perf_counter() - started
-            REQUESTS.labels(scope["method"] if scope["method"] in _METHODS else "other", str(status)).inc()
+            REQUESTS.labels(method if method in _METHODS else "other", str(status)).inc()
             SECONDS.observe(seconds)
-            if scope["path"] not in _QUIET:
+            if path not in _QUIET:
                 log.info(
                     "request",
-                    method=scope["method"],
-                    path=scope["path"],
+                    method=method,
+                    path=path,
                     status=status,
                     ms=round(seconds * 1000, 1),
                 )

@@ -168,3 +168,13 @@ async def drop_before(connection: Connection, moment: datetime, count: int) -> i
             count,
         )
     )
+
+
+async def give_back_of(connection: Connection, worker: int) -> int:
+    """End the leases of a dead worker (see `platform.presence`); how many."""
+    done = await connection.execute(
+        """UPDATE inbound_requests SET lease_until = NULL, lease_token = NULL
+           WHERE state = 'pending' AND lease_token >> 32 = $1""",
+        worker,
+    )
+    return int(done.rpartition(" ")[2])

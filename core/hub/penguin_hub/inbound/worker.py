@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -17,6 +18,8 @@ from penguin_hub.platform.db import Database, Listener, Record
 from penguin_hub.platform.errors import HubError, Unavailable
 
 log = structlog.get_logger(__name__)
+
+give_back_of = store.give_back_of
 
 PROCESSED = Counter("penguin_inbound_processed", "Requests of providers that were worked on, by outcome.", ["outcome"])
 
@@ -36,9 +39,16 @@ class InboundWorker:
     """Needs an open Database. Any number may run."""
 
     def __init__(
-        self, database: Database, connections: Connections, registry: Registry, *, lease: float = LEASE_SECONDS
+        self,
+        database: Database,
+        connections: Connections,
+        registry: Registry,
+        *,
+        lease: float = LEASE_SECONDS,
+        token: Callable[[], int] = lambda: secrets.randbits(62),
     ) -> None:
         self._database = database
+        self._token = token
         self._connections = connections
         self._registry = registry
         self._lease = lease
@@ -75,7 +85,7 @@ class InboundWorker:
 
     async def _turn(self) -> float:
         """One batch; returns how long to rest unless something comes."""
-        token = secrets.randbits(62)
+        token = self._token()
         async with self._database.system() as connection:
             rows = await store.claim(connection, count=_BATCH, lease=self._lease, token=token)
             ahead = None if rows else await store.next_due(connection)

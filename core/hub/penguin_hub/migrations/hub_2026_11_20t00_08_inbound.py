@@ -6,8 +6,7 @@ ID = "2026-11-20T00:08:00:inbound"
 
 
 def script() -> str:
-    return (
-        """
+    return """
         CREATE TABLE inbound_requests (
             tenant_id      text COLLATE "C" NOT NULL REFERENCES tenants ON DELETE CASCADE,
             id             text COLLATE "C" NOT NULL,
@@ -32,9 +31,7 @@ def script() -> str:
         ) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
         CREATE INDEX inbound_requests_due ON inbound_requests (due_at) WHERE state = 'pending';
         CREATE INDEX inbound_requests_parked ON inbound_requests (tenant_id, id) WHERE state = 'parked';
-        """
-        + tenant_table("inbound_requests", app="select, update", system="select, insert, update, delete")
-    )
+        """ + tenant_table("inbound_requests", app="select, update", system="select, insert, update, delete")
 
 
 forwards = migration(ID, script)

@@ -121,6 +121,34 @@ class Database:
         """A connection of its own that hears NOTIFY on `channel`."""
         return await Listener.open(role_url(self._url, "system"), channel)
 
+    async def session(self) -> "Session":
+        """A connection of the relay role outside the pools, for what lives as long as a process. Raises
+        DatabaseUnavailable."""
+        try:
+            return Session(await asyncpg.connect(role_url(self._url, "system"), timeout=ACQUIRE_SECONDS))
+        except _OUTAGES as error:
+            raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
+
+
+class Session:
+    """One connection; each statement is its own transaction."""
+
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+        self._connection = connection
+
+    async def execute(self, sql: str) -> None:
+        """Raises DatabaseUnavailable."""
+        try:
+            await self._connection.execute(sql, timeout=ACQUIRE_SECONDS)
+        except _OUTAGES as error:
+            raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
+
+    def is_closed(self) -> bool:
+        return self._connection.is_closed()
+
+    async def close(self) -> None:
+        await self._connection.close(timeout=2)
+
 
 class Listener:
     """Hears one channel. `heard` is set by each notice; the payload is not looked at: a notice is only a hint."""

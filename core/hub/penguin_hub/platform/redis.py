@@ -50,7 +50,9 @@ class Redis:
 
     async def call(self, *command: str | bytes | int | float) -> Any:
         """One command. Raises RedisUnavailable."""
-        return await self._guard(lambda: self._client.execute_command(*command))
+        return await self._guard(
+            lambda: self._client.execute_command(*command)  # type: ignore[no-untyped-call] # redis-py types no commands
+        )
 
     async def script(self, source: str, keys: Sequence[str], arguments: Sequence[str | int | float]) -> Any:
         """A Lua script by its hash, loaded when Redis does not know it (any longer). Raises RedisUnavailable."""
