@@ -33,8 +33,7 @@ class Authority:
 
     def trust(self) -> ssl.SSLContext:
         """What a client needs to trust this authority and nobody else."""
-        context = ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
-        return context
+        return ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
 
     def server(
         self, *, host: str = "127.0.0.1", expired: bool = False, highest: ssl.TLSVersion | None = None

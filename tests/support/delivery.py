@@ -1,13 +1,14 @@
 """A tenant with endpoints, a worker, and a receiver that does whatever the test says, byte by byte."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from penguin_hub.delivery.client import Client
-from penguin_hub.delivery.schemas import DeliveryDetail, NewWebhook, Webhook
+from penguin_hub.delivery.schemas import DeliveryDetail, NewWebhook, Recovery, Webhook
 from penguin_hub.delivery.service import WebhooksService
 from penguin_hub.delivery.service_log import DeliveriesService
 from penguin_hub.delivery.worker import DeliveryWorker
@@ -17,6 +18,7 @@ from penguin_hub.http.idempotency import NEVER_ASKED
 from penguin_hub.http.paging import Paging
 from penguin_hub.http.principal import Principal
 from penguin_hub.platform.db import Database
+from penguin_hub.settings import Settings
 from penguin_hub.vault import SecretStore
 from penguin_hub_sdk.addresses import networks
 
@@ -158,7 +160,45 @@ class Engine:
                     return found
                 await asyncio.sleep(0.05)
 
+    async def until(self, condition: Callable[[DeliveryDetail], bool], seconds: float = 20.0) -> DeliveryDetail:
+        """The first delivery for which it holds."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for one in await self.log():
+                    if condition(one):
+                        return one
+                await asyncio.sleep(0.02)
+
+    async def recovered(self, webhook: str, recovery: str, seconds: float = 60.0) -> Recovery:
+        """Once it is not running any more."""
+        async with asyncio.timeout(seconds):
+            while True:
+                found = await self.deliveries.recovery(self.tenant, webhook, recovery)
+                if found.state != "running":
+                    return found
+                await asyncio.sleep(0.05)
+
+    async def drained(self, seconds: float = 60.0) -> None:
+        """Once nothing waits, of any tenant."""
+        async with asyncio.timeout(seconds):
+            while True:
+                if not await self.execute("SELECT count(*) FROM delivery_queue"):
+                    return
+                await asyncio.sleep(0.05)
+
     async def execute(self, sql: str, *arguments: Any) -> Any:
         """What no API does: moving the time in rows."""
         async with self.database.system() as connection:
             return await connection.fetchval(sql, *arguments)
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """For a process of the hub's own on the test's servers."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PENGUIN_", "VAULT_"))}
+    return {
+        **kept,
+        "DATABASE_URL": settings.database_url,
+        "REDIS_URL": settings.redis_url,
+        "PENGUIN_DATA": str(settings.data),
+        "PENGUIN_DESTINATION_ALLOW": "127.0.0.1/32",
+    }

@@ -254,7 +254,7 @@ async def test_w15_bad_tls_fails_without_a_byte_of_payload(engine: Engine, tmp_p
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context = {
-            "unknown": lambda: other.server(),
+            "unknown": other.server,
             "expired": lambda: good.server(expired=True),
             "host": lambda: good.server(host="example.com"),
             "old": lambda: good.server(highest=ssl.TLSVersion.TLSv1_1),

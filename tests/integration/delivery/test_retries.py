@@ -72,8 +72,7 @@ async def test_w18_a_waiting_retry_survives_its_worker(engine: Engine, receiver:
     await engine.publish()
     async with engine.working():
         await receiver.until(lambda: len(receiver.calls) == 1)
-        while (await engine.log())[0].status != "retrying":
-            await asyncio.sleep(0.02)
+        await engine.until(lambda one: one.status == "retrying")
     async with engine.working():
         (delivery,) = await engine.finished()
     assert delivery.attempts == len(receiver.calls) == 2
@@ -84,7 +83,8 @@ async def test_w19_every_attempt_is_the_same_bytes_freshly_signed(engine: Engine
     receiver.answers["/"] = [status(500), status(500), OK]
     endpoint = await engine.endpoint(receiver.url(), retry=[1.0, 1.0])
     assert isinstance(endpoint.secret, str)
-    raw = b'{"type":"order.paid","data":{"z":1.0, "a":"\xf0\x9f\x90\xa7 \\/ \\u00e9","n":[1,2.50,1e3],"b":{"y":1,"x":2}}}\n'
+    data = b'{"z":1.0, "a":"\xf0\x9f\x90\xa7 \\/ \\u00e9","n":[1,2.50,1e3],"b":{"y":1,"x":2}}'
+    raw = b'{"type":"order.paid","data":' + data + b"}\n"
     event = decode(raw, PublishedEvent)
     await engine.events.publish_one(engine.principal, event, NEVER_ASKED)
     async with engine.working():
@@ -92,7 +92,7 @@ async def test_w19_every_attempt_is_the_same_bytes_freshly_signed(engine: Engine
     bodies = {call.body for call in receiver.calls}
     assert len(receiver.calls) == 3
     assert len(bodies) == 1
-    assert b'"data":{"z":1.0, "a":"\xf0\x9f\x90\xa7 \\/ \\u00e9","n":[1,2.50,1e3],"b":{"y":1,"x":2}}' in bodies.pop()
+    assert b'"data":' + data in bodies.pop()
     assert len({call.id for call in receiver.calls}) == 1
     times = [int(call.headers["webhook-timestamp"]) for call in receiver.calls]
     assert times == sorted(times)
@@ -107,8 +107,7 @@ async def test_w20_a_manual_resend_replaces_the_pending_retry(engine: Engine, re
     await engine.publish()
     async with engine.working():
         await receiver.until(lambda: len(receiver.calls) == 1)
-        while (waiting := (await engine.log())[0]).status != "retrying":
-            await asyncio.sleep(0.02)
+        waiting = await engine.until(lambda one: one.status == "retrying")
         shown = await engine.deliveries.resend(engine.principal, waiting.id, NEVER_ASKED)
         assert shown.status == "retrying"
         (delivery,) = await engine.finished(seconds=5)
@@ -206,8 +205,7 @@ async def test_w35_nothing_goes_to_a_disabled_endpoint_and_a_recovery_brings_wha
         )
         await receiver.until(lambda: len(receiver.calls) == 5)
         await engine.finished(5)
-        while (shown := await engine.deliveries.recovery(engine.tenant, endpoint.id, begun.id)).state == "running":
-            await asyncio.sleep(0.05)
+        shown = await engine.recovered(endpoint.id, begun.id)
     assert shown.requeued == 3
     assert [call.id for call in receiver.calls[:2]] == [first, after]
     assert {call.id for call in receiver.calls[2:]} == set(missed)
