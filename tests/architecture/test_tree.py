@@ -26,7 +26,14 @@ def test_the_top_level_holds_what_it_should_and_nothing_else() -> None:
 
 def test_no_file_names_a_registry_or_a_path_of_somebodys_machine() -> None:
     # Written in pieces, so that this file does not name them either.
-    hosts = ["py" + "pi.org", "python" + "hosted.", "npm" + "js.", "crates" + ".io", "proxy.go" + "lang", "repo1.ma" + "ven"]
+    hosts = [
+        "py" + "pi.org",
+        "python" + "hosted.",
+        "npm" + "js.",
+        "crates" + ".io",
+        "proxy.go" + "lang",
+        "repo1.ma" + "ven",
+    ]
     pattern = re.compile("|".join(map(re.escape, hosts)) + r"|(?<![\w.-])/(wo" + r"rk|fa" + r"rm)/")
     for path in tracked():
         text = path.read_bytes().decode("utf-8", "replace")

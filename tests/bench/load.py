@@ -125,12 +125,13 @@ def machine() -> str:
     )
     cores = sum(line.startswith("processor") for line in lines)
     memory = Path("/proc/meminfo").read_text().split()[1] if Path("/proc/meminfo").exists() else "0"
-    return f"{cores} x {model}, {int(memory) // 1024 // 1024} GiB, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+    system = f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    return f"{cores} x {model}, {int(memory) // 1024 // 1024} GiB, {system}"
 
 
 def resident(pid: int) -> float:
     """MiB that a process and its children hold in memory now (proportional set size, so shared pages count once)."""
-    import psutil  # noqa: PLC0415 -- only where memory is asked for
+    import psutil
 
     process = psutil.Process(pid)
     return float(sum(p.memory_full_info().pss for p in [process, *process.children(recursive=True)]) / 1024 / 1024)

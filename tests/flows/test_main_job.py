@@ -1,5 +1,5 @@
-"""The hub's main job, as its users see it: messages go out through plugins, the providers' answers come back through the
-same plugins, and the tenant's webhook hears of all: signed, retried, never lost.
+"""The hub's main job, as its users see it: messages go out through plugins, the providers' answers come back through
+the same plugins, and the tenant's webhook hears of all: signed, retried, never lost.
 
 Everything is real but the providers: the hub as `penguin up` starts it, an SMTP server, a receiver that verifies each
 delivery with the `standardwebhooks` package. Mailgun and Slack are recorders that hold each request against the

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from support.tenants import make_principal
-
 from penguin_hub.contacts.errors import ContactChanged, ContactExists, ContactNotFound
 from penguin_hub.contacts.schemas import ContactChange, NewContact
 from penguin_hub.contacts.service import ContactsService
@@ -13,6 +11,7 @@ from penguin_hub.http.paging import Pager
 from penguin_hub.http.principal import Principal
 from penguin_hub.platform.db import Connection, Database
 from penguin_hub.platform.errors import Invalid
+from support.tenants import make_principal
 
 
 class Nobody:

@@ -13,7 +13,6 @@ import msgspec
 import pytest_asyncio
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
-
 from penguin_hub.asgi import create_app
 from penguin_hub.platform import ids
 from penguin_hub.platform.db import Database
@@ -149,9 +148,9 @@ def id_parameters(path: str) -> list[str]:
 async def test_a25_every_operation_treats_anothers_id_as_one_that_is_not_there(world: World) -> None:
     wanted = {name for _, path, _ in operations(world.document) for name in id_parameters(path)} - SHARED
     assert wanted <= MAKERS.keys(), "teach this test to make one of these"
-    for name in MAKERS:
+    for name, make in MAKERS.items():
         if name in wanted:
-            world.made[name] = await MAKERS[name](world)
+            world.made[name] = await make(world)
     before = await dump(world)
     for method, path, operation in operations(world.document):
         names = id_parameters(path)
@@ -179,7 +178,7 @@ async def test_a06_every_operation_wants_a_key(world: World) -> None:
 
 
 async def test_a06_every_operation_says_which_scope_it_needs(world: World) -> None:
-    """A key with one scope: every operation is either its own, or a 403 that names another scope or asks for an admin."""
+    """With one scope: every operation is either its own, or a 403 that names another or asks for an admin."""
     made = await world.ask(
         world.own.live_key,
         "POST",

@@ -3,12 +3,11 @@
 import importlib
 import pkgutil
 
-from piccolo.columns import Serial
-from piccolo.table import Table
-
 import penguin_hub
 from penguin_hub.platform import db
 from penguin_hub.settings import Settings
+from piccolo.columns import Serial
+from piccolo.table import Table
 
 
 def classes() -> list[type[Table]]:
@@ -28,7 +27,8 @@ async def test_every_table_has_its_class_and_every_class_its_columns(settings: S
         rows = await owner.fetch(
             """SELECT c.relname, a.attname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
                JOIN pg_attribute a ON a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped
-               WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition AND relname NOT IN ('migration', 'workers')"""
+               WHERE nspname = 'public' AND relkind IN ('r', 'p') AND NOT relispartition
+                 AND relname NOT IN ('migration', 'workers')"""
         )
     there: dict[str, set[str]] = {}
     for row in rows:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
-
 from penguin_hub.platform import db, ids
 from penguin_hub.settings import Settings
 
@@ -127,10 +126,12 @@ async def test_a28_the_application_cannot_step_out(database: db.Database, settin
         with pytest.raises(asyncpg.PostgresError):
             async with database.tenant(tenant) as connection:
                 await connection.execute(statement)
-    with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        async with database.tenant(tenant) as connection:
-            await connection.execute("SET LOCAL row_security = off")
+    async with database.tenant(tenant) as connection:
+        # The setting can be made, and then makes every read of a walled table an error instead of an answer.
+        await connection.execute("SET LOCAL row_security = off")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.fetch("SELECT * FROM contacts")
+        await connection.execute("ROLLBACK; BEGIN")
 
 
 async def test_a28_every_table_is_empty_for_a_tenant_that_has_nothing(

@@ -8,7 +8,6 @@ import pytest
 from litestar import Litestar, get, post
 from litestar.params import JSONBody
 from litestar.testing import TestClient
-
 from penguin_hub.http.bodies import Input, StrictBody, decode
 from penguin_hub.http.paging import Limit, Pager
 from penguin_hub.http.problems import HANDLERS, BadParameter
