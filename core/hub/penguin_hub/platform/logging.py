@@ -122,14 +122,18 @@ class _Writer:
     log = debug = info = warn = warning = error = critical = fatal = failure = exception = msg
 
 
+_OUTAGES = {"OSError", "ConnectionError", "TimeoutError"}
+
+
 class _Forward(logging.Handler):
     """Records of the standard library, sent down the same chain."""
 
     def emit(self, record: logging.LogRecord) -> None:
         level = record.levelno if record.levelno >= logging.DEBUG else logging.INFO
         error = record.exc_info[1] if record.exc_info else None
-        # A library's trace of a server being away tells nothing that the error itself does not.
-        if isinstance(error, OSError | TimeoutError):
+        # A library's trace of a server being away tells nothing that the error itself does not. By name, because
+        # several libraries have a ConnectionError of their own.
+        if _OUTAGES & {kind.__name__ for kind in type(error).__mro__}:
             details: dict[str, Any] = {"why": f"{type(error).__name__}: {error}"}
         else:
             details = {"exc_info": record.exc_info}

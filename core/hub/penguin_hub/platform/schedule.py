@@ -6,6 +6,7 @@ PostgreSQL ask for, and doing it twice does no harm. Nothing that a user waits f
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -60,7 +61,8 @@ class Schedule:
         finally:
             await worker.stop()
             await asyncio.gather(running, return_exceptions=True)
-            await queue.disconnect()
+            with suppress(*OUTAGES):
+                await queue.disconnect()
 
 
 class _Worker(Worker[Any]):
