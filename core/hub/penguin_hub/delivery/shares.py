@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-# Of an endpoint's share, while several lanes have something due: first attempts, retries, replays.
-_WEIGHTS = (4, 2, 1)
+# The lanes of one endpoint in turn: first attempts more often than retries, these more often than replays.
+_ORDER = (0, 1, 0, 2, 0, 1, 0)
 
 
 class Wish(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ def share(wishes: Sequence[Wish], room: dict[str, int], capacity: int, turn: int
         (endpoint, lane, count)
         for endpoints in by_tenant.values()
         for endpoint, lanes in endpoints.items()
-        for lane, count in _lanes(lanes, given.get(endpoint, 0))
+        for lane, count in _lanes(lanes, given.get(endpoint, 0), turn)
     ]
 
 
@@ -67,11 +67,12 @@ def _within_tenant(
     return used
 
 
-def _lanes(lanes: list[int], count: int) -> list[tuple[int, int]]:
-    lanes = sorted(lanes)
-    if len(lanes) == 1 or count <= 1:
-        return [(lanes[0], count)] if count else []
-    weights = [_WEIGHTS[lane] for lane in lanes]
-    parts = [max(1, count * weight // sum(weights)) for weight in weights]
-    parts[0] = max(1, count - sum(parts[1:]))
-    return [(lane, part) for lane, part in zip(lanes, parts, strict=True) if part > 0]
+def _lanes(lanes: list[int], count: int, turn: int) -> list[tuple[int, int]]:
+    parts = dict.fromkeys(lanes, 0)
+    order = [lane for lane in _ORDER if lane in parts]
+    whole, rest = divmod(count, len(order))
+    for lane in order:
+        parts[lane] += whole
+    for number in range(rest):
+        parts[order[(turn + number) % len(order)]] += 1
+    return [(lane, part) for lane, part in parts.items() if part]

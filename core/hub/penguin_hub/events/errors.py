@@ -1,6 +1,7 @@
 """What publishing and reading events may raise."""
 
-from penguin_hub.platform.errors import Conflict, HubError, NotFound
+from penguin_hub.http.bodies import TooLarge
+from penguin_hub.platform.errors import Conflict, NotFound
 
 
 class EventNotFound(NotFound):
@@ -13,7 +14,7 @@ class DuplicateEvent(Conflict):
     code = "duplicate_event"
 
 
-class EventTooLarge(HubError):
+class EventTooLarge(TooLarge):
     """One event's `data` is larger than a delivery may carry."""
 
     code = "event_too_large"
