@@ -128,8 +128,8 @@ def start(data: Path, *, port: int = 0, extra: Mapping[str, str] | None = None) 
     line = process.stdout.readline() if readable else ""
     if not line:
         process.terminate()
-        code = process.wait(STOP_SECONDS)
-        raise NotReady(f"exit {code}: {log.read_text()[-8000:]}")
+        process.communicate(timeout=STOP_SECONDS)
+        raise NotReady(f"exit {process.returncode}: {log.read_text()[-8000:]}")
     return Hub(data, process, log, json.loads(line), time.monotonic() - began)
 
 
