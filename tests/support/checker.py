@@ -26,6 +26,7 @@ from penguin_hub.delivery.matching import covers
 from penguin_hub.platform.db import Connection, owner
 from penguin_hub.platform.errors import Unavailable
 from standardwebhooks import Webhook
+
 from support.producer import Accepted, Endpoint, Tenant
 from support.sink import Copy
 
@@ -286,9 +287,7 @@ def _taken(copies: Iterable[Copy]) -> Counter[Key]:
     return Counter((copy.tenant, copy.name, copy.id) for copy in copies if 200 <= copy.status < 300)
 
 
-def _copies_are_right(
-    report: Report, tenants: Mapping[str, Tenant], copies: Sequence[Copy], state: Snapshot
-) -> None:
+def _copies_are_right(report: Report, tenants: Mapping[str, Tenant], copies: Sequence[Copy], state: Snapshot) -> None:
     by_message = {(event.tenant, event.message_id): event for event in state.events.values()}
     elsewhere = {event.message_id: event.tenant for event in state.events.values()}
     verifiers: dict[str, Webhook] = {}
@@ -332,7 +331,9 @@ def _received_what_was_noted(
     report: Report, tenants: Mapping[str, Tenant], state: Snapshot, taken: Mapping[Key, int]
 ) -> None:
     """The log may not claim a success that the receiver knows nothing of."""
-    names = {endpoint.id: (tenant.id, endpoint.name) for tenant in tenants.values() for endpoint in tenant.endpoints.values()}
+    names = {
+        endpoint.id: (tenant.id, endpoint.name) for tenant in tenants.values() for endpoint in tenant.endpoints.values()
+    }
     for (endpoint, event), outcome in state.outcomes.items():
         if outcome.state != "succeeded" or endpoint not in names or event not in state.events:
             continue

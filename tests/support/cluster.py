@@ -22,14 +22,20 @@ from penguin_hub.migrate import migrate
 from penguin_hub.platform.embedded import DataFolder, Postgres, Valkey
 from penguin_hub.platform.embedded.account import die_with_parent
 from penguin_hub.settings import Settings
+
 from support import hub as hubs
 
-LEASE = 8.0
+LEASE = 6.0
 """Seconds of every lease in a cluster's workers; a delivery's deadline is a quarter of it."""
 READY_SECONDS = 60.0
-# What an immediate shutdown does is seen with this just as well: the system's page cache outlives the server.
-_OPTIONS = {"fsync": "off"}
+# Without fsync an immediate shutdown shows the same: the system's page cache outlives the server. Five processes with
+# their pools and listeners want more connections than the hundred of one machine's hub.
+_OPTIONS = {"fsync": "off", "max_connections": "250"}
 _PART = str(Path(__file__).with_name("part.py"))
+
+
+class NotReady(Exception):
+    """A process ended, or took too long; the text is the end of the log."""
 
 
 @dataclass
@@ -117,13 +123,16 @@ class Cluster:
         part.process.terminate()
         return await asyncio.to_thread(part.process.wait, seconds)
 
-    async def died(self, name: str, seconds: float = 20.0) -> int:
-        """Wait until it is dead; returns how."""
-        process = self.parts[name].process
-        assert process is not None
-        code = await asyncio.to_thread(process.wait, seconds)
-        self.kills += 1
-        return code
+    async def died(self, *names: str, seconds: float = 20.0) -> str:
+        """Wait until one of these is dead by SIGKILL, and nobody has started it again; returns its name."""
+        async with asyncio.timeout(seconds):
+            while True:
+                for name in names:
+                    process = self.parts[name].process
+                    if process is not None and process.poll() == -signal.SIGKILL:
+                        self.kills += 1
+                        return name
+                await asyncio.sleep(0.01)
 
     async def remove(self, *names: str) -> None:
         """End these, and forget them."""
@@ -151,9 +160,13 @@ class Cluster:
                 await task
 
     async def ready(self, port: int) -> None:
-        async with asyncio.timeout(READY_SECONDS):
-            while not await asyncio.to_thread(_is_ready, port):
-                await asyncio.sleep(0.05)
+        """Raises NotReady with what it said."""
+        part = self.parts[f"api-{self.ports.index(port) + 1}"]
+        end = asyncio.get_running_loop().time() + READY_SECONDS
+        while not await asyncio.to_thread(_is_ready, port):
+            if not part.is_alive or asyncio.get_running_loop().time() > end:
+                raise NotReady(f"{part.name} on port {port}: {self.text()[-4000:]}")
+            await asyncio.sleep(0.05)
 
     # Fault points
 
@@ -242,7 +255,7 @@ def _free_port() -> int:
 
 def _is_ready(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:  # noqa: S310 -- our own
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5) as answer:
             return bool(json.load(answer)) and answer.status == 200
     except (OSError, urllib.error.HTTPError, ValueError):
         return False

@@ -28,6 +28,7 @@ from penguin_hub.delivery.health import Health
 from penguin_hub.delivery.settler import Settler
 from penguin_hub.delivery.worker import DeliveryWorker
 from penguin_hub.emails import lane
+from penguin_hub.emails import worker as email_worker
 from penguin_hub.emails.recorder import Recorder
 from penguin_hub.events.wake import Wake
 from penguin_hub.inbound.worker import InboundWorker
@@ -73,7 +74,8 @@ def _adjust(given: argparse.Namespace) -> None:
     if given.lease is not None:
         options.update(lease=given.lease, deadline=given.lease / 4)
         setattr(worker, "InboundWorker", partial(InboundWorker, lease=given.lease))  # noqa: B010 -- mypy knows it Final
-        setattr(lane, "LEASE_SECONDS", given.lease)  # noqa: B010 -- likewise
+        for module in (lane, email_worker):
+            setattr(module, "LEASE_SECONDS", given.lease)  # noqa: B010 -- likewise
     if given.window is not None:
         options["health"] = Health(timedelta(seconds=given.window))
     setattr(worker, "DeliveryWorker", partial(DeliveryWorker, **options))  # noqa: B010 -- likewise

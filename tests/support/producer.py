@@ -23,6 +23,7 @@ from penguin_hub.keys.schemas import NewApiKey
 from penguin_hub.keys.service import command_line
 from penguin_hub.runtime.services import opened
 from penguin_hub.settings import Settings
+
 from support.sink import Sink
 
 USER, PASSWORD = "penguin", "webhook-password"
@@ -94,7 +95,9 @@ class Log:
 class Producer:
     """Needs the URLs of one or more API processes; a try that fails goes to the next one."""
 
-    def __init__(self, session: aiohttp.ClientSession, urls: Sequence[str], tenants: Sequence[Tenant], log: Log) -> None:
+    def __init__(
+        self, session: aiohttp.ClientSession, urls: Sequence[str], tenants: Sequence[Tenant], log: Log
+    ) -> None:
         self.log = log
         self.tenants = tenants
         self.urls = list(urls)
@@ -106,18 +109,19 @@ class Producer:
     # Load
 
     async def load(
-        self, seconds: float, rate: float, *, kinds: Sequence[Kind] = KINDS, patience: float = 40.0
+        self, stop: asyncio.Event, rate: float, *, kinds: Sequence[Kind] = KINDS, patience: float = 40.0
     ) -> None:
-        """So many operations a second for so long; then those under way are tried on until they are accepted."""
+        """So many operations a second until `stop`; then those under way are tried on until they are accepted."""
         gate = asyncio.Semaphore(AT_ONCE)
         loop = asyncio.get_running_loop()
-        end = loop.time() + seconds
         due = loop.time()
         async with asyncio.TaskGroup() as group:
-            while (now := loop.time()) < end:
+            while not stop.is_set():
+                now = loop.time()
                 if due > now:
                     await asyncio.sleep(due - now)
-                due += 1 / rate
+                # What could not be begun in time is not made up for: that would be a flood after each outage.
+                due = max(due + 1 / rate, now)
                 await gate.acquire()
                 kind = kinds[next(self._turn) % len(kinds)]
                 task = group.create_task(self.do(kind, random.choice(self.tenants), patience=patience))
@@ -129,11 +133,13 @@ class Producer:
         self.log.tried[op] = (kind, tenant.id)
         await self.log.write({"tried": op, "kind": kind, "tenant": tenant.id})
         path, key, body = self.request(op, kind, tenant)
-        answer = await self._persist(path, key, body, op, patience)
+        answer = await self.persist(path, key, body, op, patience)
         if answer is None:
             return None
-        ids = tuple(one["event_id"] for one in answer["data"]) if kind == "batch" else (
-            (answer["event_id"],) if kind == "event" else (answer["id"],)
+        ids = (
+            tuple(one["event_id"] for one in answer["data"])
+            if kind == "batch"
+            else ((answer["event_id"],) if kind == "event" else (answer["id"],))
         )
         if kind == "inbound" and not await self._report(tenant, ids[0], op, patience):
             # The message is promised, what becomes of it is not.
@@ -176,9 +182,9 @@ class Producer:
         }
         login = b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         path = f"/api/webhooks/postmark/{tenant.postmark}"
-        return await self._persist(path, None, body, op, patience, {"authorization": f"Basic {login}"}) is not None
+        return await self.persist(path, None, body, op, patience, {"authorization": f"Basic {login}"}) is not None
 
-    async def _persist(
+    async def persist(
         self, path: str, key: str | None, body: Any, op: str, patience: float, headers: Mapping[str, str] | None = None
     ) -> Any:
         loop = asyncio.get_running_loop()
@@ -220,7 +226,9 @@ class Producer:
 
     # Tenants
 
-    async def furnish(self, tenant: Tenant, sink: Sink, kinds: Iterable[str], *, events: Sequence[str] = ("*",)) -> None:
+    async def furnish(
+        self, tenant: Tenant, sink: Sink, kinds: Iterable[str], *, events: Sequence[str] = ("*",)
+    ) -> None:
         """An endpoint of each kind (named like it; a second of the kind is `ok2`)."""
         for kind in kinds:
             name = kind
@@ -235,9 +243,7 @@ class Producer:
     async def connect(self, tenant: Tenant) -> None:
         """A Postmark connection, to the stand-in."""
         config = {"server_token": "token", "webhook_username": USER, "webhook_password": PASSWORD}
-        made = await self.must(
-            "POST", "/api/v1/connections", tenant.live_key, {"plugin": "postmark", "config": config}
-        )
+        made = await self.must("POST", "/api/v1/connections", tenant.live_key, {"plugin": "postmark", "config": config})
         tenant.postmark = made["id"]
 
 
@@ -287,7 +293,9 @@ async def settle_tenants(settings: Settings, count: int) -> list[Tenant]:
     made = []
     async with opened(settings) as services:
         for number in range(count):
-            new = await services.tenants.create_tenant(f"Tenant {number}", "enterprise", owner_email=f"o{number}@x.example")
+            new = await services.tenants.create_tenant(
+                f"Tenant {number}", "enterprise", owner_email=f"o{number}@x.example"
+            )
             by = command_line(new.tenant)
             live, test = await asyncio.gather(
                 services.keys.create(by, NewApiKey(name="live", scopes=list(SCOPES), admin=True)),

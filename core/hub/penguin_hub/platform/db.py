@@ -49,6 +49,8 @@ _OUTAGES = (
     asyncpg.OutOfMemoryError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
+    # What the protocol says of a connection that the server ended in the middle of an exchange.
+    asyncpg.InternalClientError,
     ConnectionError,
     TimeoutError,
     OSError,
@@ -261,6 +263,11 @@ async def _transaction(pool: Pool | None, begin: str) -> AsyncIterator[Connectio
                 del _after[id(connection)]
             for callback in callbacks:
                 callback()
+    except asyncpg.CheckViolationError as error:
+        if error.constraint_name is not None:
+            raise
+        # The row was on its way to the default partition while that of its day was made: now there is a place for it.
+        raise DatabaseUnavailable("The database was being arranged; nothing was stored.", retry_after=1) from error
     except _OUTAGES as error:
         raise DatabaseUnavailable("The database does not answer.", retry_after=1) from error
 
