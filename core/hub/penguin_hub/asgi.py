@@ -25,6 +25,7 @@ from penguin_hub.inbound.routes import routes as inbound_routes
 from penguin_hub.keys.gate import KeyGate
 from penguin_hub.keys.routes import routes as keys_routes
 from penguin_hub.platform.db import derived_key
+from penguin_hub.platform.errors import Unavailable
 from penguin_hub.plugins.apps import load_apps
 from penguin_hub.plugins.routes import routes as plugins_routes
 from penguin_hub.services import Services
@@ -62,6 +63,10 @@ INJECTED = (
     "tenants",
     "webhooks",
 )
+
+
+LATE_SECONDS = 60
+"""After so long a due delivery or message is late, and readiness says so."""
 
 
 class Api:
@@ -110,11 +115,18 @@ class Api:
         async def redis() -> None:
             await at.redis.call("PING")
 
+        async def queues() -> str:
+            age = max(await at.emails.overdue(), await at.deliveries.overdue())
+            if age > LATE_SECONDS:
+                raise Unavailable(f"The oldest due work has waited {age:.0f} s: is a worker running?")
+            return f"{age:.1f} s"
+
         return health.HealthService(
             {
                 "database": (at.database.check, "vital"),
                 "secrets": (at.secrets.check, "vital"),
                 "redis": (redis, "useful"),
+                "queues": (queues, "useful"),
             }
         )
 

@@ -46,6 +46,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         return f"Settings(env={self.env!r})"
 
+    def __rich_repr__(self) -> list[tuple[str, str]]:
+        return [("env", self.env)]
+
 
 def load(environ: Mapping[str, str], *, data: Path | None = None) -> Settings:
     """Parse the environment.

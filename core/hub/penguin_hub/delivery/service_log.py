@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from penguin_hub.delivery import attempts, store, store_log, store_recovery
+from penguin_hub.delivery import attempts, store, store_log, store_queue, store_recovery
 from penguin_hub.delivery.errors import (
     BeingDelivered,
     DeliveryNotFound,
@@ -45,6 +45,11 @@ class DeliveriesService:
     def __init__(self, database: Database, events: EventsService) -> None:
         self._database = database
         self._events = events
+
+    async def overdue(self) -> float:
+        """Seconds that the longest due delivery of all tenants has been waiting for a worker."""
+        async with self._database.system() as connection:
+            return await store_queue.longest_overdue(connection)
 
     async def page(
         self,

@@ -170,3 +170,9 @@ async def give_back_of(connection: Connection, worker: int) -> int:
         worker,
     )
     return int(done.rpartition(" ")[2])
+
+
+async def longest_overdue(connection: Connection) -> float:
+    """Seconds since the oldest due delivery became due; 0 when none waits. One probe for each endpoint with work."""
+    found: float | None = await connection.fetchval("SELECT -min(seconds) FROM (" + _DUE + ") AS due")  # noqa: S608 -- a constant
+    return max(0.0, found or 0.0)

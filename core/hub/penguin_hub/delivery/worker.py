@@ -31,7 +31,9 @@ log = structlog.get_logger(__name__)
 give_back_of = store_queue.give_back_of
 
 INFLIGHT = Gauge("penguin_delivery_inflight", "Requests to endpoints that are under way.", multiprocess_mode="livesum")
-BUFFERED = Gauge("penguin_delivery_buffered", "Deliveries that are claimed and wait for a slot.", multiprocess_mode="livesum")
+BUFFERED = Gauge(
+    "penguin_delivery_buffered", "Deliveries that are claimed and wait for a slot.", multiprocess_mode="livesum"
+)
 CLAIMED = Counter("penguin_delivery_claimed", "Deliveries claimed.")
 
 LEASE_SECONDS: Final = 60.0

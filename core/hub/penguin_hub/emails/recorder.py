@@ -90,11 +90,11 @@ class Recorder:
         events = [_fitted(event) for event in events]
         named = sorted({event.message for event in events if event.message})
         known = await store_timeline.by_provider_id(connection, tenant, connection_id, named) if named else {}
-        own = {event.email for event in events if ids.is_id(event.email, "eml")}
-        tracked = await store_timeline.lock(connection, tenant, sorted(own | set(known.values())))  # type: ignore[arg-type] # is_id has seen that they are strings
+        own = {email_id for event in events if (email_id := _own_id(event))}
+        tracked = await store_timeline.lock(connection, tenant, sorted(own | set(known.values())))
 
         def match(event: ProviderEvent) -> Tracked | None:
-            for email_id in (event.email, known.get(event.message or "")):
+            for email_id in (_own_id(event), known.get(event.message or "")):
                 # A provider speaks for the messages that went through it, and for no others of the tenant.
                 if email_id and (email := tracked.get(email_id)) and email.connection == connection_id:
                     return email
@@ -240,6 +240,14 @@ def implied(matched: Iterable[tuple[Tracked, ProviderEvent]]) -> list[tuple[Trac
             sent = msgspec.structs.replace(event, type=E.SENT, key=sent_key(person.position), detail=Detail())
             found.append((email, sent))
     return found
+
+
+def _own_id(event: ProviderEvent) -> str | None:
+    """Our id of the message: given back as metadata, or standing in the Message-ID that a reply refers to."""
+    for candidate in (event.email, (event.message or "").partition("@")[0]):
+        if candidate and ids.is_id(candidate, "eml"):
+            return candidate
+    return None
 
 
 def _person(email: Tracked, address: str) -> Person | None:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 from litestar import Response, get
 from litestar.di import NamedDependency
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest, multiprocess
 
 from penguin_hub.platform.errors import HubError
 
@@ -65,8 +65,14 @@ async def readyz(health: NamedDependency[HealthService]) -> Response[Readiness]:
 
 @get("/metrics", exclude_from_auth=True, include_in_schema=False)
 async def metrics() -> Response[bytes]:
-    """Prometheus text format, of this process."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    """Prometheus text format: of every process that shares PROMETHEUS_MULTIPROC_DIR, or of this one."""
+    registry = CollectorRegistry()
+    try:
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call] # not typed there
+    except ValueError:
+        # The variable is not set.
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
 
 routes = [healthz, readyz, metrics]

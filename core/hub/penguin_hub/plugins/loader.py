@@ -24,7 +24,7 @@ from penguin_hub.plugins.schemas import Failure, Loaded, Reason
 
 log = structlog.get_logger(__name__)
 
-PLUGINS: Final = Gauge("penguin_plugins", "Plugins by state.", ["state"])
+PLUGINS: Final = Gauge("penguin_plugins", "Plugins by state.", ["state"], multiprocess_mode="max")
 MAX_TRACEBACK: Final = 16_000
 
 

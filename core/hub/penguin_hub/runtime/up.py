@@ -1,6 +1,7 @@
 """`penguin up`: a whole hub on one machine, from nothing to ready and back."""
 
 import asyncio
+import shutil
 import signal
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ import structlog
 
 from penguin_hub import settings as settings_module
 from penguin_hub.platform.embedded import DataFolder, Postgres, Sample, Server, StartupError, Valkey
+from penguin_hub.platform.embedded.folder import private_folder
 from penguin_hub.runtime import ports, readiness
 from penguin_hub.runtime.child import Child
 from penguin_hub.runtime.supervisor import Supervisor, together
@@ -162,6 +164,10 @@ class Hub:
         return found
 
     async def _processes(self, port: int, environ: Mapping[str, str]) -> None:
+        # Both processes count into files of one folder, so that /metrics speaks for both; the last run's are past.
+        counts = self.home.path / "metrics"
+        shutil.rmtree(counts, ignore_errors=True)
+        environ = {**environ, "PROMETHEUS_MULTIPROC_DIR": str(private_folder(counts))}
         api = ("serve", "--host", self._host, "--port", str(port), "--reuse-port")
         for child in (
             Child("worker", ("worker",), environ, stop_seconds=WORKER_STOP_SECONDS),
