@@ -1,6 +1,7 @@
 """The worker process: wires it, and nothing else does."""
 
 import asyncio
+import gc
 
 import structlog
 
@@ -47,6 +48,11 @@ async def run(settings: Settings, stop: asyncio.Event) -> None:
             StallWatch({plugin.package: plugin.id for plugin in at.plugins.active()}),
             Schedule(settings.redis_url, upkeep(at)),
         )
+        # What is there now stays: the collector need not look at it again, nor after every few hundred allocations.
+        # Measured on the delivery engine: a quarter of a delivery's time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         log.info("worker_started")
         async with asyncio.TaskGroup() as group:
             group.create_task(presence.run(GIVE_BACK, stop))
