@@ -10,8 +10,9 @@ from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
 
 from penguin_hub import piccolo_conf
 from penguin_hub.platform import db
+from penguin_hub.platform.errors import SettingsError
 from penguin_hub.platform.schema import APP
-from penguin_hub.settings import Settings, SettingsError
+from penguin_hub.settings import Settings
 
 log = structlog.get_logger(__name__)
 

@@ -9,9 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-
-class SettingsError(Exception):
-    """A setting is missing or wrong. The text names the variable and says what to do; it never holds a secret."""
+from penguin_hub.platform.errors import SettingsError
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ from penguin_hub import settings as settings_module
 from penguin_hub import vault
 from penguin_hub.platform import ids
 from penguin_hub.platform.db import Database
-from penguin_hub.settings import SettingsError
+from penguin_hub.platform.errors import SettingsError
 from penguin_hub.vault import references
 from penguin_hub.vault.client import TOTAL_SECONDS, VaultClient
 from penguin_hub.vault.errors import SecretDamaged, SecretNotFound, VaultForbidden, VaultUnavailable

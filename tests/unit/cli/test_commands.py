@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from penguin_hub.cli import GROUPS, common, main, problems
 from penguin_hub.platform.embedded import StartupError
-from penguin_hub.platform.errors import HubError
-from penguin_hub.settings import SettingsError
+from penguin_hub.platform.errors import HubError, SettingsError
 
 COMMANDS = (
     ("up",), ("serve",), ("worker",), ("migrate",), ("doctor",), ("openapi",), ("keys", "create"), ("keys", "list"),

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from penguin_hub.settings import SettingsError
+from penguin_hub.platform.errors import SettingsError
 from penguin_hub.vault import references
 from penguin_hub.vault.breaker import FAILURES, LONGEST_SECONDS, Breaker
 from penguin_hub.vault.coalesce import Coalesced

@@ -4,7 +4,7 @@ import errno
 import sys
 
 from penguin_hub.platform.embedded.errors import StartupError
-from penguin_hub.settings import SettingsError
+from penguin_hub.platform.errors import SettingsError
 
 _SYSTEM = {
     errno.ENOSPC: "The disk is full: free some space and try again.",

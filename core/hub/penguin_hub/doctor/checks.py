@@ -7,7 +7,8 @@ from pathlib import Path
 from penguin_hub import settings as settings_module
 from penguin_hub.doctor import machine, servers
 from penguin_hub.doctor.finding import Finding, fail, ok
-from penguin_hub.settings import Settings, SettingsError
+from penguin_hub.platform.errors import SettingsError
+from penguin_hub.settings import Settings
 
 __all__ = ["Finding", "examine"]
 

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from penguin_hub.doctor.finding import Finding, fail, ok, warn
 from penguin_hub.platform import db
-from penguin_hub.platform.errors import HubError
+from penguin_hub.platform.errors import HubError, SettingsError
 from penguin_hub.platform.redis import Redis, RedisUnavailable
-from penguin_hub.settings import Settings, SettingsError
+from penguin_hub.settings import Settings
 
 LEAST_POSTGRES = 150000
 LEAST_REDIS = (7, 0)

@@ -87,3 +87,7 @@ class TooMany(HubError):
 
 class Unavailable(HubError):
     code = "temporarily_unavailable"
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong. The text names the variable and says what to do; it never holds a secret."""

@@ -9,8 +9,8 @@ from typing import Final
 
 from penguin_hub import settings as settings_module
 from penguin_hub.platform.db import Database
-from penguin_hub.platform.errors import HubError
-from penguin_hub.settings import Settings, SettingsError
+from penguin_hub.platform.errors import HubError, SettingsError
+from penguin_hub.settings import Settings
 from penguin_hub.vault import open_store
 from penguin_hub.vault.embedded import EmbeddedStore
 

@@ -14,8 +14,7 @@ SettingsError
 None of them is ever chained to what the client library raised: that holds answers and addresses.
 """
 
-from penguin_hub.platform.errors import Conflict, HubError, Invalid, NotFound, Unavailable
-from penguin_hub.settings import SettingsError
+from penguin_hub.platform.errors import Conflict, HubError, Invalid, NotFound, SettingsError, Unavailable
 
 
 class SecretTooLarge(Invalid):

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from penguin_hub.platform.errors import HubError
-from penguin_hub.settings import SettingsError
+from penguin_hub.platform.errors import HubError, SettingsError
 from penguin_hub.vault.client import TOTAL_SECONDS, Refused, VaultClient
 
 PREFIX: Final = "vault:"
