@@ -15,7 +15,7 @@ from penguin_hub.delivery.routes import routes as delivery_routes
 from penguin_hub.emails.routes import routes as emails_routes
 from penguin_hub.emails.suppressions.routes import routes as suppressions_routes
 from penguin_hub.events.routes import routes as events_routes
-from penguin_hub.http import bodies, health, idempotency, openapi, problems
+from penguin_hub.http import bodies, docs, health, idempotency, openapi, problems
 from penguin_hub.http.guards import principal_of
 from penguin_hub.http.paging import Pager
 from penguin_hub.http.principal import Address, Admission, Authentication, Principal
@@ -160,7 +160,7 @@ def create_app(settings: Settings) -> Litestar:
         },
     )
     app = Litestar(
-        [versioned, *provider_routes, *health.routes],
+        [versioned, *provider_routes, *docs.routes, *health.routes],
         dependencies={
             "health": Provide(api.health, sync_to_thread=False),
             **{name: service(name) for name in INJECTED},
