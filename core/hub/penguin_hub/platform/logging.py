@@ -122,7 +122,8 @@ class _Writer:
     log = debug = info = warn = warning = error = critical = fatal = failure = exception = msg
 
 
-_OUTAGES = {"OSError", "ConnectionError", "TimeoutError"}
+# The last two are PostgreSQL's: SQLSTATE 57 (shutting down, starting up) and 08 (connection lost).
+_OUTAGES = {"OSError", "ConnectionError", "TimeoutError", "OperatorInterventionError", "PostgresConnectionError"}
 
 
 class _Forward(logging.Handler):
