@@ -8,7 +8,7 @@ from support.town import Town
 async def test_w23_an_event_whose_api_died_right_after_the_commit_is_delivered(town: Town) -> None:
     """Nobody rang for the workers and nobody was answered; the row is there, and that is enough."""
     (tenant,) = await town.settle(1, ["ok", "ok"])
-    town.cluster.work("w")
+    await town.cluster.work("w")
     town.cluster.arm("api.committed")
     town.producer.log.tried["w23"] = ("event", tenant.id)
     status, _ = await town.producer.ask("POST", *town.producer.request("w23", "event", tenant))
@@ -33,10 +33,7 @@ async def test_a17_retries_after_the_api_died_between_commit_and_answer_have_one
             assert town.producer.log.answers["broken"] > broken, f"{kind}: the first try was answered"
             assert not list(town.cluster.armed.iterdir()), f"{kind}: nobody died"
             again = await town.producer.persist(*town.producer.request(accepted.op, kind, tenant), accepted.op, 20)
-            ids = (
-                [one["event_id"] for one in again["data"]] if kind == "batch" else [again.get("event_id", again["id"])]
-            )
-            assert tuple(ids) == accepted.ids
+            assert town.producer.ids(kind, again) == accepted.ids
         report = await town.judged(20, faults=0)
     assert report.is_clean, str(report)
     state = await snapshot(town.cluster.settings.database_url, [tenant])

@@ -26,7 +26,7 @@ async def test_w33_the_failure_window_survives_restarts(town: Town) -> None:
     since: set[datetime] = set()
     last: datetime | None = None
     for name in ("w1", "w2", "w3"):
-        town.cluster.work(name, window=WINDOW)
+        await town.cluster.work(name, window=WINDOW)
         await town.producer.do("event", tenant)
         async with asyncio.timeout(15):
             while (now := await row())["last_failed_at"] == last:

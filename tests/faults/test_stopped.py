@@ -14,7 +14,7 @@ async def test_w27_sigterm_with_500_in_flight_loses_and_doubles_nothing(town: To
     """With the real lease and deadline. The receivers answer a second after the signal."""
     tenants = await town.settle(3, ["block"] * 5)
     town.sink.gate.set()
-    town.cluster.work("w1", lease=None)
+    await town.cluster.work("w1", lease=None)
     # Answers open the windows, until the worker dares to have enough under way.
     for _ in range(3):
         await asyncio.gather(*(town.producer.do("batch", tenant) for tenant in tenants for _ in range(10)))

@@ -151,7 +151,8 @@ async def snapshot(database_url: str, tenants: Sequence[Tenant]) -> Snapshot:
 async def _read(connection: Connection, mine: list[str]) -> Snapshot:
     found = Snapshot()
     for row in await connection.fetch(
-        "SELECT tenant_id, id, coalesce(message_id, id) AS message_id, type, body FROM events WHERE tenant_id = ANY($1)",
+        "SELECT tenant_id, id, coalesce(message_id, id) AS message_id, type, body FROM events "
+        "WHERE tenant_id = ANY($1)",
         mine,
     ):
         found.events[row["id"]] = Event(row["tenant_id"], row["id"], row["message_id"], row["type"], row["body"] or b"")

@@ -60,7 +60,7 @@ class Cluster:
     valkey: Valkey
     settings: Settings
     environment: dict[str, str]
-    log: Path
+    logs: Path
     parts: dict[str, Part] = field(default_factory=dict)
     ports: list[int] = field(default_factory=list)
     kills: int = 0
@@ -83,12 +83,14 @@ class Cluster:
             self._add(f"api-{len(self.ports)}", "serve", "--port", str(port))
         await asyncio.gather(*(self.ready(port) for port in self.ports))
 
-    def work(self, *names: str, window: float | None = None, lease: float | None = LEASE) -> None:
-        """Workers of these names, which they send as their User-Agent."""
+    async def work(self, *names: str, window: float | None = None, lease: float | None = LEASE) -> None:
+        """Workers of these names, which they send as their User-Agent; they are at work when this returns."""
         for name in names:
             extra = [] if window is None else ["--window", str(window)]
             extra += [] if lease is None else ["--lease", str(lease)]
+            self.log_of(name).unlink(missing_ok=True)
             self._add(name, "worker", "--name", name, *extra)
+        await asyncio.gather(*(self.at_work(name) for name in names))
 
     def _add(self, name: str, role: str, *arguments: str) -> None:
         command = (sys.executable, "-P", _PART, role, "--data", str(self.home.path), "--armed", str(self.armed))
@@ -96,7 +98,7 @@ class Cluster:
         self.start(part)
 
     def start(self, part: Part) -> None:
-        with self.log.open("ab") as log:
+        with self.log_of(part.name).open("ab") as log:
             part.process = subprocess.Popen(
                 part.command,
                 stdin=subprocess.DEVNULL,
@@ -165,8 +167,17 @@ class Cluster:
         end = asyncio.get_running_loop().time() + READY_SECONDS
         while not await asyncio.to_thread(_is_ready, port):
             if not part.is_alive or asyncio.get_running_loop().time() > end:
-                raise NotReady(f"{part.name} on port {port}: {self.text()[-4000:]}")
+                raise NotReady(f"{part.name} on port {port}: {self.log_of(part.name).read_text()[-4000:]}")
             await asyncio.sleep(0.05)
+
+    async def at_work(self, name: str) -> None:
+        """Wait until a worker says that it has started. Raises NotReady with what it said."""
+        part = self.parts[name]
+        end = asyncio.get_running_loop().time() + READY_SECONDS
+        while "worker_started" not in (said := self.log_of(name).read_text(errors="replace")):
+            if not part.is_alive or asyncio.get_running_loop().time() > end:
+                raise NotReady(f"{name}: {said[-4000:]}")
+            await asyncio.sleep(0.02)
 
     # Fault points
 
@@ -209,8 +220,12 @@ class Cluster:
         shutil.rmtree(self.valkey.folder / "appendonlydir", ignore_errors=True)
         await self.valkey.start()
 
+    def log_of(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
     def text(self) -> str:
-        return self.log.read_text(errors="replace")
+        """What all of them said."""
+        return "".join(file.read_text(errors="replace") for file in sorted(self.logs.iterdir()))
 
 
 @asynccontextmanager
@@ -221,6 +236,7 @@ async def running(environment: dict[str, str]) -> AsyncIterator[Cluster]:
     home.prepare()
     home.lock()
     (home.path / "armed").mkdir()
+    (folder / "logs").mkdir()
     credentials = home.credentials()
     postgres = Postgres(home, credentials.postgres_password, options=_OPTIONS)
     valkey = Valkey(home, credentials.valkey_password)
@@ -228,7 +244,7 @@ async def running(environment: dict[str, str]) -> AsyncIterator[Cluster]:
     settings = settings_module.build(
         environment, data=home.path, database_url=urls["DATABASE_URL"], redis_url=urls["REDIS_URL"]
     )
-    cluster = Cluster(home, postgres, valkey, settings, {**hubs.environment(environment), **urls}, folder / "hub.log")
+    cluster = Cluster(home, postgres, valkey, settings, {**hubs.environment(environment), **urls}, folder / "logs")
     try:
         await asyncio.gather(postgres.start(), valkey.start())
         await migrate(settings)

@@ -84,7 +84,7 @@ async def play(town: Town, seed: int, *, seconds: float = SECONDS, real_leases: 
     chance = random.Random(seed)
     await town.settle(3, ENDPOINTS, postmark=True)
     done: Counter[str] = Counter()
-    town.cluster.work(*WORKERS, lease=None if real_leases else LEASE)
+    await town.cluster.work(*WORKERS, lease=None if real_leases else LEASE)
     try:
         async with town.cluster.reviving():
             async with town.under_load(RATE):

@@ -1,4 +1,4 @@
-"""Receivers of many tenants on one port of this process, for tests that break things: raw HTTP/1.1, and every copy kept.
+"""Receivers of many tenants on one port of this process, for tests that break things: raw HTTP, and every copy kept.
 
 An endpoint's URL is `/{kind}/{tenant}/{name}`; the kind says how it answers. Nothing is judged here: what was wrong
 with a copy is found later, by the checker, from what was kept.

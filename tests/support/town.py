@@ -92,7 +92,7 @@ class Town:
     @asynccontextmanager
     async def workers(self, *names: str, window: float | None = None) -> AsyncIterator[None]:
         """These workers, and at the end none of them."""
-        self.cluster.work(*names, window=window)
+        await self.cluster.work(*names, window=window)
         try:
             yield
         finally:
