@@ -260,17 +260,22 @@ def _ms(start: float, end: float) -> float:
 
 async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
     """At most MAX_BODY bytes of the body, decompressed, and whether there was more."""
-    raw = bytearray()
-    while len(raw) <= MAX_BODY:
-        chunk = await response.content.read(MAX_BODY + 1 - len(raw))
-        if not chunk:
-            break
-        raw += chunk
+    content = response.content
+    if content.is_eof():
+        # The usual case: a short answer came in one piece. At most a few MAX_BODY are buffered.
+        raw = content.read_nowait(-1)
+    else:
+        buffer = bytearray()
+        while len(buffer) <= MAX_BODY:
+            chunk = await content.read(MAX_BODY + 1 - len(buffer))
+            if not chunk:
+                break
+            buffer += chunk
+        raw = bytes(buffer)
     truncated = len(raw) > MAX_BODY
-    coding = response.headers.get("content-encoding", "").strip().lower()
-    if raw and coding in ("gzip", "x-gzip", "deflate"):
-        return _inflate(bytes(raw), truncated)
-    return bytes(raw[:MAX_BODY]), truncated
+    if raw and response.headers.get("content-encoding", "").strip().lower() in ("gzip", "x-gzip", "deflate"):
+        return _inflate(raw[:MAX_BODY], truncated)
+    return raw[:MAX_BODY], truncated
 
 
 def _inflate(raw: bytes, truncated: bool) -> tuple[bytes, bool]:
