@@ -7,6 +7,7 @@ from urllib.parse import unquote, urlsplit
 
 import structlog
 from piccolo.apps.migrations.commands.forwards import ForwardsMigrationManager
+from piccolo.apps.migrations.tables import Migration
 
 from penguin_hub import piccolo_conf
 from penguin_hub.platform import db
@@ -37,6 +38,8 @@ async def migrate(settings: Settings) -> list[str]:
         await _roles(connection, url)
         os.environ["PICCOLO_CONF"] = "penguin_hub.piccolo_conf"
         engine = piccolo_conf.use(url)
+        # Piccolo's own table remembers the first engine it met, which may be another database of this process.
+        Migration._meta.db = engine
         before = await _ran(connection)
         # Piccolo reports progress by printing; standard output belongs to the command's own answer.
         with contextlib.redirect_stdout(io.StringIO()):
