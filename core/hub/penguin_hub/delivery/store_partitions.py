@@ -27,7 +27,7 @@ async def make(connection: Connection, first: datetime, days: int) -> int:
 
 
 async def drop_before(connection: Connection, day: datetime) -> list[str]:
-    """Everything of earlier days, and tenants' ids of events that are gone with them."""
+    """Everything of earlier days than that of `day`, and the tenants' own ids of those events."""
     last = f"{day.astimezone(UTC):%Y%m%d}"
     dropped: list[str] = []
     for table in PARTITIONED:
@@ -36,7 +36,7 @@ async def drop_before(connection: Connection, day: datetime) -> list[str]:
             if re.fullmatch(r"[0-9]{8}", part) and part < last:
                 await connection.fetchval("SELECT hub_partition_drop($1, $2)", table, part)
                 dropped.append(name)
-    await connection.execute("DELETE FROM event_keys WHERE event_id < $1", ids.lowest_at("evt", day))
+    await connection.execute("DELETE FROM event_keys WHERE event_id < $1", ids.bounds_for_day("evt", day)[0])
     return dropped
 
 
