@@ -48,6 +48,8 @@ _OUTAGES = (
     asyncpg.DiskFullError,
     asyncpg.OutOfMemoryError,
     asyncpg.ReadOnlySQLTransactionError,
+    # Two who settle, renew or give back the same rows: one of them is rolled back, and tries again.
+    asyncpg.DeadlockDetectedError,
     asyncpg.InterfaceError,
     # What the protocol says of a connection that the server ended in the middle of an exchange.
     asyncpg.InternalClientError,
