@@ -45,6 +45,8 @@ class Part:
     name: str
     command: Sequence[str]
     process: subprocess.Popen[bytes] | None = None
+    said: int = 0
+    """How much its log held before this start."""
     wanted: bool = True
     """Whether the cluster starts it again when it ends."""
 
@@ -88,7 +90,6 @@ class Cluster:
         for name in names:
             extra = [] if window is None else ["--window", str(window)]
             extra += [] if lease is None else ["--lease", str(lease)]
-            self.log_of(name).unlink(missing_ok=True)
             self._add(name, "worker", "--name", name, *extra)
         await asyncio.gather(*(self.at_work(name) for name in names))
 
@@ -99,6 +100,7 @@ class Cluster:
 
     def start(self, part: Part) -> None:
         with self.log_of(part.name).open("ab") as log:
+            part.said = log.tell()
             part.process = subprocess.Popen(
                 part.command,
                 stdin=subprocess.DEVNULL,
@@ -174,7 +176,7 @@ class Cluster:
         """Wait until a worker says that it has started. Raises NotReady with what it said."""
         part = self.parts[name]
         end = asyncio.get_running_loop().time() + READY_SECONDS
-        while "worker_started" not in (said := self.log_of(name).read_text(errors="replace")):
+        while "worker_started" not in (said := self.log_of(name).read_text(errors="replace")[part.said :]):
             if not part.is_alive or asyncio.get_running_loop().time() > end:
                 raise NotReady(f"{name}: {said[-4000:]}")
             await asyncio.sleep(0.02)
@@ -222,6 +224,15 @@ class Cluster:
 
     def log_of(self, name: str) -> Path:
         return self.logs / f"{name}.log"
+
+    def errors(self) -> list[str]:
+        """What was logged as our own fault: no outage and no death is a reason for that."""
+        lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
+        return [
+            f"{line['event']}: {line.get('exception', '')[-1500:]}"
+            for line in lines
+            if line["level"] in ("error", "critical")
+        ]
 
     def text(self) -> str:
         """What all of them said."""

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-SLOW_SECONDS = 0.3
+SLOW_SECONDS = 0.1
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,8 @@ class Town:
     producer: Producer
     seconds_to_drain: float = 0.0
     _kills: int = 0
+    _known: int = 0
+    """Errors in the logs that are of an earlier test."""
 
     @property
     def tenants(self) -> Sequence[Tenant]:
@@ -45,6 +47,7 @@ class Town:
         self.sink.copies.clear()
         self.sink.sent.clear()
         self._kills = self.cluster.kills
+        self._known = len(self.cluster.errors())
         return made
 
     @property
@@ -72,6 +75,7 @@ class Town:
         )
         report.backlog += left
         report.violations += [f"SURPRISE {one}" for one in self.producer.log.surprises]
+        report.violations += [f"LOGGED {one}" for one in self.cluster.errors()[self._known :]]
         return report
 
     async def settled(self, *, left: int) -> None:
