@@ -21,6 +21,7 @@ async def town(founded_town: Town) -> AsyncIterator[Town]:
     founded_town.sink.gate.clear()
     cluster.disarm()
     await cluster.remove(*(name for name in cluster.parts if not name.startswith("api-")))
+    cluster.right_clocks()
     for name, part in cluster.parts.items():
         if not part.is_alive:
             cluster.start(part)

@@ -90,7 +90,8 @@ class Cluster:
         for name in names:
             extra = [] if window is None else ["--window", str(window)]
             extra += [] if lease is None else ["--lease", str(lease)]
-            self._add(name, "worker", "--name", name, *extra)
+            clock = ["--clock", str(self._clock(name))] if self._clock(name).exists() else []
+            self._add(name, "worker", "--name", name, *extra, *clock)
         await asyncio.gather(*(self.at_work(name) for name in names))
 
     def _add(self, name: str, role: str, *arguments: str) -> None:
@@ -194,6 +195,21 @@ class Cluster:
     def disarm(self) -> None:
         for file in self.armed.iterdir():
             file.unlink(missing_ok=True)
+
+    # Clocks
+
+    def _clock(self, name: str) -> Path:
+        return self.home.path / f"clock-{name}"
+
+    def set_clock(self, name: str, offset: float) -> None:
+        """Its clock goes wrong by so many seconds, now or from its start. The first time it must not be running yet."""
+        new = self._clock(name).with_suffix(".new")
+        new.write_text(str(offset))
+        new.replace(self._clock(name))
+
+    def right_clocks(self) -> None:
+        for file in self.home.path.glob("clock-*"):
+            file.unlink()
 
     # Servers
 

@@ -6,6 +6,8 @@
 A point is armed by a file of its name in the folder `--armed`. The first process that passes the point takes the file
 away and is killed there by SIGKILL, as if by an operator: no handler runs, nothing is flushed.
 
+`--clock` names a file that holds by how many seconds this process's clock is wrong; it is read at each look.
+
 `--lease` shortens every lease and, with it, the deadline of a delivery: a test need not wait for a minute to see that
 somebody else takes the work over. `--window` is the time after which a failing endpoint is disabled.
 """
@@ -15,7 +17,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +34,7 @@ from penguin_hub.emails import worker as email_worker
 from penguin_hub.emails.recorder import Recorder
 from penguin_hub.events.wake import Wake
 from penguin_hub.inbound.worker import InboundWorker
-from penguin_hub.platform import logging
+from penguin_hub.platform import clock, logging
 
 # Name -> the method before (or after) which the process dies.
 POINTS: dict[str, tuple[type[Any], str, str]] = {
@@ -56,17 +58,24 @@ def main() -> None:
     parser.add_argument("--lease", type=float)
     parser.add_argument("--window", type=float)
     parser.add_argument("--name")
+    parser.add_argument("--clock", type=Path)
     given = parser.parse_args()
     logging.configure(json=True)
     settings = settings_module.load(os.environ, data=given.data)
     for name, (owner, method, when) in POINTS.items():
         if name.startswith(ROLES[given.role]):
             setattr(owner, method, _mortal(getattr(owner, method), given.armed / name, when))
+    if given.clock is not None:
+        setattr(clock, "now", partial(_wrong, given.clock))  # noqa: B010 -- mypy would have it unassignable
     if given.role == "serve":
         serve.run(settings, "127.0.0.1", given.port)
         return
     _adjust(given)
     uvloop.run(_work(settings))
+
+
+def _wrong(file: Path) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=float(file.read_text()))
 
 
 def _adjust(given: argparse.Namespace) -> None:
