@@ -2,6 +2,8 @@
 
 - An endpoint's window grows with each answer and falls to one with each time-out (as TCP's does), between 1 and its
   concurrency. So one that hangs holds a handful of slots, also before its first time-out tells.
+- While many endpoints are busy each has about twice its fair part, so that those of them that begin to hang, however
+  many they were, take with them no more than twice their number's part. Who has not answered for a while gets no more.
 - Endpoints that have not proven to answer share half of the slots, so that the others always have the other half.
 - One tenant holds at most half of the slots while others wait.
 - The breaker: after BREAK_AFTER deliveries in a row without any answer (an HTTP status is an answer) an endpoint gets
@@ -20,12 +22,24 @@ FIRST_PAUSE_SECONDS: Final = 5.0
 LONGEST_PAUSE_SECONDS: Final = 60.0
 _PROVEN_SECONDS: Final = 60.0
 """For so long an answer proves that an endpoint answers."""
+_STALLED_SECONDS: Final = 5.0
+"""Without any answer while requests are under way: no further ones until there is one."""
 
 
 class Endpoint:
     """What a worker knows of one endpoint's behaviour."""
 
-    __slots__ = ("answered_at", "concurrency", "inflight", "open_until", "pause", "silent", "tenant", "window")
+    __slots__ = (
+        "answered_at",
+        "concurrency",
+        "inflight",
+        "open_until",
+        "pause",
+        "progress_at",
+        "silent",
+        "tenant",
+        "window",
+    )
 
     def __init__(self, tenant: str, concurrency: int) -> None:
         self.tenant = tenant
@@ -33,6 +47,8 @@ class Endpoint:
         self.inflight = 0
         self.window = min(FIRST_WINDOW, concurrency)
         self.answered_at = float("-inf")
+        self.progress_at = 0.0
+        """When it last answered, or began to have something to answer."""
         self.silent = 0
         """Deliveries in a row that got no answer."""
         self.pause = 0.0
@@ -53,6 +69,7 @@ class Slots:
         self._now = now
         self.used = 0
         self._unproven = 0
+        self._busy = 0
         self._tenants: dict[str, int] = {}
 
     def proven(self, endpoint: Endpoint) -> bool:
@@ -62,7 +79,12 @@ class Slots:
         """How many more the endpoint itself could take now, whatever the others do."""
         if endpoint.is_broken:
             return 0 if endpoint.inflight or self._now() < endpoint.open_until else 1
-        return max(0, min(endpoint.window, endpoint.concurrency) - endpoint.inflight)
+        limit = min(endpoint.window, endpoint.concurrency, max(FIRST_WINDOW, 2 * self.total // max(1, self._busy)))
+        if not self.proven(endpoint):
+            limit = min(limit, FIRST_WINDOW)
+        if endpoint.inflight and self._now() - endpoint.progress_at > _STALLED_SECONDS:
+            return 0
+        return max(0, limit - endpoint.inflight)
 
     def may_start(self, endpoint: Endpoint) -> bool:
         """Whether one more may be started now."""
@@ -75,6 +97,9 @@ class Slots:
     def start(self, endpoint: Endpoint) -> bool:
         """Take a slot; returns whether it came out of the share of the unproven (give that to `finish`)."""
         unproven = not self.proven(endpoint)
+        if not endpoint.inflight:
+            self._busy += 1
+            endpoint.progress_at = self._now()
         endpoint.inflight += 1
         self.used += 1
         self._unproven += unproven
@@ -84,6 +109,7 @@ class Slots:
     def finish(self, endpoint: Endpoint, unproven: bool, *, answered: bool | None, slow: bool = False) -> None:
         """Give the slot back. `answered` None: nothing was sent, nothing was learnt."""
         endpoint.inflight -= 1
+        self._busy -= not endpoint.inflight
         self.used -= 1
         self._unproven -= unproven
         left = self._tenants[endpoint.tenant] - 1
@@ -96,7 +122,7 @@ class Slots:
         if answered:
             endpoint.silent = 0
             endpoint.pause = 0.0
-            endpoint.answered_at = self._now()
+            endpoint.answered_at = endpoint.progress_at = self._now()
             endpoint.window = max(1, endpoint.window // 2) if slow else min(endpoint.window + 1, endpoint.concurrency)
             return
         endpoint.window = 1

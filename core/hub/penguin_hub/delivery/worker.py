@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
+from msgspec import structs
 from prometheus_client import Counter, Gauge
 
 from penguin_hub.delivery import destinations, recovery, store_queue
@@ -42,6 +43,8 @@ POLL_SECONDS: Final = 1.0
 _MARGIN_SECONDS: Final = 5.0
 """Between the end of the last possible attempt and the end of the lease: for writing the outcome."""
 _MAX_BUFFERED: Final = 1024
+_MAX_KNOWN: Final = 20_000
+"""Endpoints; past that the idle ones are forgotten."""
 _MAX_BYTES: Final = 24 * 1024 * 1024
 _AHEAD: Final = 8
 """Claimed for an endpoint that answers, as a multiple of its window."""
@@ -298,11 +301,9 @@ class DeliveryWorker:
         """Start what may be started; False when a limit shared with others stands in the way."""
         if self._stopping or not one.buffer:
             return True
-        if not one.is_ready:
-            if one.version < 0:
-                self._discard(one)
+        if one.version >= 0 and not one.is_ready:
             return True
-        if one.settings is not None and not one.settings.active:
+        if one.version < 0 or (one.settings is not None and not one.settings.active):
             self._discard(one)
             return True
         while one.buffer and self._slots.appetite(one.state):
@@ -344,6 +345,9 @@ class DeliveryWorker:
     def _finished(self, one: Destination, unproven: bool, result: Result) -> None:
         slow = result.duration_ms > 1000 * self._deadline / 6
         self._slots.finish(one.state, unproven, answered=result.answered, slow=slow)
+        if result.disable and one.settings is not None:
+            # What is claimed already must not wait for the next look at the row.
+            one.settings = structs.replace(one.settings, active=False)
         if result.answered is False:
             # What was claimed ahead for an endpoint that has stopped answering is for others to carry.
             self._give_back(one, 0.0)
@@ -424,7 +428,8 @@ class DeliveryWorker:
             for one in list(self._waiting.values()):
                 self._waiting.pop(one.id, None)
                 self._pump(one)
-            if len(self._known) > 20_000:
+            if len(self._known) > _MAX_KNOWN:
+                self._backlog, self._look_at = [], 0.0
                 self._known = {
                     key: one
                     for key, one in self._known.items()
