@@ -72,7 +72,7 @@ def http(script: Script, *, breakers: Breakers | None = None, config: Settings |
     made = HttpPolicy.of(manifest, config, errors=policy.pop("errors", None))
     return Http(
         msgspec.structs.replace(made, **policy), config, wire=script, clock=script.clock, sleep=script.sleep,
-        breakers=breakers, chance=random.Random(7),  # noqa: S311 - a fixed jitter
+        breakers=breakers, chance=random.Random(7),
     )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ def test_w06_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 def test_waits_grow_and_are_never_alike() -> None:
-    chance = random.Random(1)  # noqa: S311 - jitter
+    chance = random.Random(1)
     shapes: dict[Retry, list[float]] = {
         "exponential": [0.5, 1, 2, 4, 8, 10, 10],
         "linear": [0.5, 1, 1.5, 2, 2.5, 3, 3.5],

@@ -30,7 +30,7 @@ def test_w37_each_secret_of_a_rotation_signs_newest_first() -> None:
 
 
 def test_an_independent_library_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
-    chance = random.Random(5)  # noqa: S311 - test data
+    chance = random.Random(5)
     for _ in range(50):
         secret, body = signing.new_secret(), chance.randbytes(chance.randrange(0, 200)).hex().encode()
         found = signing.headers([parse(signing.new_secret()), parse(secret)], "msg_1", AT, body)
