@@ -26,6 +26,7 @@ from aiohttp.client_proto import ResponseHandler
 from penguin_hub_sdk import addresses
 from yarl import URL
 
+from penguin_hub.delivery import identity
 from penguin_hub.delivery.retry import Failure
 
 DEADLINE_SECONDS: Final = 30.0
@@ -47,6 +48,7 @@ SENTENCES: Final[dict[Failure, str]] = {
     "protocol": "What came back is not an HTTP answer.",
     "status": "The endpoint answered with an error.",
     "redirect": "The endpoint answered with a redirect, which is not followed.",
+    "token": "The authorization server gave no token.",
 }
 
 
@@ -69,6 +71,8 @@ class Answer(msgspec.Struct, frozen=True):
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
     truncated: bool = False
+    note: str | None = None
+    """More exact than the failure's own sentence."""
 
     def header(self, name: str) -> str | None:
         return next((value for key, value in self.headers if key.lower() == name), None)
@@ -81,6 +85,8 @@ class Target(msgspec.Struct, frozen=True):
     host: str
     literal: bool
     """The host is an address, which no resolver will see."""
+    tls: ssl.SSLContext | None = None
+    """With a client certificate. Connections are shared only with what has the same context."""
 
 
 class Client:
@@ -95,8 +101,9 @@ class Client:
         resolver: AbstractResolver | None = None,
     ) -> None:
         self._allow = tuple(allow)
-        self._deadline = deadline
+        self.deadline = deadline
         self._trust = trust or ssl.create_default_context()
+        self._authorities = b"".join(trust.get_ca_certs(binary_form=True)) if trust else None
         self._resolver = resolver or VettedResolver(self._allow)
         self._session: aiohttp.ClientSession | None = None
 
@@ -128,8 +135,18 @@ class Client:
             except (addresses.NameUnknown, TimeoutError):
                 return
 
-    async def post(self, target: Target, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Never raises but CancelledError: every failure is an Answer."""
+    async def presenting(self, target: Target, certificate: str, private_key: str) -> Target:
+        """The target with a client certificate. Raises identity.IdentityInvalid."""
+
+        def made() -> ssl.SSLContext:
+            return identity.present(ssl.create_default_context(cadata=self._authorities), certificate, private_key)
+
+        return msgspec.structs.replace(target, tls=await asyncio.to_thread(made))
+
+    async def post(
+        self, target: Target, headers: Mapping[str, str], body: bytes, *, deadline: float | None = None
+    ) -> Answer:
+        """Never raises but CancelledError: every failure is an Answer. `deadline` in seconds, else the client's."""
         session = self._session or self._open()
         trace = _Trace()
         _TRACE.set(trace)
@@ -140,8 +157,10 @@ class Client:
         received, truncated = b"", False
         failure: Failure | None = None
         try:
-            async with asyncio.timeout(self._deadline):
-                response = await session.post(target.url, data=body, headers=headers, allow_redirects=False)
+            async with asyncio.timeout(self.deadline if deadline is None else deadline):
+                response = await session.post(
+                    target.url, data=body, headers=headers, allow_redirects=False, ssl=target.tls or True
+                )
                 try:
                     first = time.perf_counter()
                     status = response.status

@@ -12,7 +12,11 @@ from penguin_hub_sdk import signing
 from penguin_hub_sdk.addresses import AddressRefused
 
 from penguin_hub.delivery import slots
+from penguin_hub.delivery.authentication import Auth, Basic, MutualTls, OAuth2, basic_header
 from penguin_hub.delivery.client import Client, Target
+from penguin_hub.delivery.identity import IdentityInvalid
+from penguin_hub.delivery.legacy import LegacySignature, LegacySigner
+from penguin_hub.delivery.tokens import Tokens
 from penguin_hub.platform import clock
 from penguin_hub.platform.db import Record
 from penguin_hub.platform.errors import HubError, NotFound
@@ -65,6 +69,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signers: tuple[tuple[datetime | None, signing.Signer], ...]
     delays: tuple[float, ...]
     rate: float | None
+    tokens: Tokens | None = None
+    legacy: LegacySigner | None = None
 
 
 class Destination:
@@ -124,25 +130,35 @@ class Held(msgspec.Struct, frozen=True):
     """What the secret store holds of an endpoint, field by field (each a JSON document)."""
 
     signing: list[HeldSecret]
-    headers: dict[str, str]
+    headers: dict[str, str] = {}
+    auth: Auth | None = None
+    legacy: LegacySignature | None = None
+    version: int = 0
+    """Of the secret in the store; a change names it, so that of two at once one is told."""
+
+    def __repr__(self) -> str:
+        return f"Held(version={self.version})"
 
 
 async def read_secrets(secrets: SecretStore, tenant: str, endpoint: str) -> Held:
     """Raises what the store raises; a missing secret is an empty one, and then nothing can be signed."""
     try:
-        fields = (await secrets.read(tenant, path_of(endpoint))).fields
+        found = await secrets.read(tenant, path_of(endpoint))
     except NotFound:
-        return Held([], {})
+        return Held([])
+    fields = found.fields
     return Held(
         msgspec.json.decode(fields.get("signing", "[]"), type=list[HeldSecret]),
         msgspec.json.decode(fields.get("headers", "{}"), type=dict[str, str]),
+        msgspec.json.decode(fields.get("auth", "null"), type=Auth | None),
+        msgspec.json.decode(fields.get("legacy", "null"), type=LegacySignature | None),
+        found.version,
     )
 
 
 def held_fields(held: Held) -> dict[str, str]:
     return {
-        "signing": msgspec.json.encode(held.signing).decode(),
-        "headers": msgspec.json.encode(held.headers).decode(),
+        name: msgspec.json.encode(getattr(held, name)).decode() for name in ("signing", "headers", "auth", "legacy")
     }
 
 
@@ -153,7 +169,7 @@ def path_of(endpoint: str) -> str:
 async def settings_of(row: Record, secrets: SecretStore, client: Client) -> Settings:
     """An endpoint's row with its secrets. Raises HubError when the secret store does not answer."""
     active = row["enabled"] and row["deleted_at"] is None
-    held = Held([], {})
+    held = Held([])
     if active and row["connection_id"] is None:
         held = await read_secrets(secrets, row["tenant_id"], row["id"])
     target = None
@@ -163,6 +179,14 @@ async def settings_of(row: Record, secrets: SecretStore, client: Client) -> Sett
         except AddressRefused:
             log.info("endpoint_address_refused", tenant=row["tenant_id"], endpoint=row["id"])
     headers = {"content-type": "application/json", "user-agent": USER_AGENT, **row["headers"], **held.headers}
+    if isinstance(held.auth, Basic):
+        headers["authorization"] = basic_header(held.auth)
+    if isinstance(held.auth, MutualTls) and target is not None:
+        try:
+            target = await client.presenting(target, held.auth.certificate, held.auth.private_key)
+        except IdentityInvalid:
+            log.warning("endpoint_certificate_refused", tenant=row["tenant_id"], endpoint=row["id"])
+            target = None
     return Settings(
         version=row["version"],
         active=active,
@@ -173,6 +197,8 @@ async def settings_of(row: Record, secrets: SecretStore, client: Client) -> Sett
         signers=tuple((one.until, signing.parse(one.secret)) for one in held.signing),
         delays=tuple(row["retry"]),
         rate=row["rate"],
+        tokens=Tokens(client, held.auth) if isinstance(held.auth, OAuth2) else None,
+        legacy=LegacySigner(held.legacy) if held.legacy else None,
     )
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 # How an attempt that got no answer failed. `unreachable` is one word on purpose: a blocked address, a closed port and
 # an unknown name must look alike to a tenant, or the hub becomes a scanner of its own network.
-Failure = Literal["timeout", "unreachable", "tls", "protocol", "status", "redirect", "rejected", "unavailable"]
+Failure = Literal["timeout", "unreachable", "tls", "protocol", "status", "redirect", "token", "rejected", "unavailable"]
 
 DEFAULT: Final = (1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before each retry."""

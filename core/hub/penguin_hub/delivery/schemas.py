@@ -5,7 +5,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from penguin_hub.delivery.authentication import Auth
 from penguin_hub.delivery.client import Timings
+from penguin_hub.delivery.legacy import LegacySignature
 from penguin_hub.delivery.matching import Filter
 from penguin_hub.events.schemas import EventType
 from penguin_hub.http.bodies import Input
@@ -34,6 +36,10 @@ Retry = (
 )
 Rate = Annotated[float, msgspec.Meta(gt=0, le=10_000, description="Deliveries per second, at most.")]
 Concurrency = Annotated[int, msgspec.Meta(ge=1, le=256, description="Deliveries under way at once, at most.")]
+Ordered = Annotated[
+    bool,
+    msgspec.Meta(description="One after the other, in the order of the events, for each `ordering_key`."),
+]
 Secret = Annotated[str, msgspec.Meta(max_length=128)]
 Kind = Literal["hmac", "ed25519"]
 
@@ -52,6 +58,9 @@ class NewWebhook(Input, frozen=True, kw_only=True):
     retry: Retry = "default"
     rate: Rate | None = None
     concurrency: Concurrency = DEFAULT_CONCURRENCY
+    ordered: Ordered = False
+    auth: Auth | None = None
+    legacy_signature: LegacySignature | None = None
     secret: Secret | None = None
     """Yours, for a move from another system; otherwise one is made."""
     signing: Kind = "hmac"
@@ -69,6 +78,9 @@ class ReplacedWebhook(Input, frozen=True, kw_only=True):
     retry: Retry = "default"
     rate: Rate | None = None
     concurrency: Concurrency = DEFAULT_CONCURRENCY
+    ordered: Ordered = False
+    auth: Auth | None = None
+    legacy_signature: LegacySignature | None = None
 
 
 class ChangedWebhook(Input, frozen=True, kw_only=True):
@@ -82,6 +94,9 @@ class ChangedWebhook(Input, frozen=True, kw_only=True):
     retry: Retry | msgspec.UnsetType = msgspec.UNSET
     rate: Rate | msgspec.UnsetType | None = msgspec.UNSET
     concurrency: Concurrency | msgspec.UnsetType = msgspec.UNSET
+    ordered: Ordered | msgspec.UnsetType = msgspec.UNSET
+    auth: Auth | msgspec.UnsetType | None = msgspec.UNSET
+    legacy_signature: LegacySignature | msgspec.UnsetType | None = msgspec.UNSET
     enabled: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -109,6 +124,9 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     retry: list[float]
     rate: float | None
     concurrency: int
+    ordered: bool
+    auth: Auth | None
+    legacy_signature: LegacySignature | None
     enabled: bool
     disabled_reason: Literal["manual", "gone", "failing"] | None
     health: Health

@@ -9,6 +9,7 @@ from penguin_hub_sdk.connectors import Event
 from penguin_hub_sdk.errors import PluginError
 from penguin_hub_sdk.signing import signature
 
+from penguin_hub.delivery import tokens
 from penguin_hub.delivery.attempts import Detail, pack
 from penguin_hub.delivery.client import SENTENCES, Answer, Client, Timings
 from penguin_hub.delivery.destinations import Destination, Job
@@ -91,11 +92,16 @@ class Sender:
                 "webhook-timestamp": str(now),
                 "webhook-signature": signature(signers, job.message_id, now, job.body),
             }
+            if settings.legacy is not None:
+                headers[settings.legacy.header] = settings.legacy.value(job.message_id, now, job.body)
             if settings.target is None:
                 answer = Answer(None, "unreachable", Timings(total=0.0))
+            elif settings.tokens is not None:
+                headers["authorization"] = "Bearer"
+                answer = await tokens.post(self._client, settings.target, settings.tokens, headers, job.body)
             else:
                 answer = await self._client.post(settings.target, headers, job.body)
-            message, final = SENTENCES.get(answer.failure) if answer.failure else None, False
+            message, final = answer.note or (SENTENCES.get(answer.failure) if answer.failure else None), False
         hint = retry_after(answer.header("retry-after"), clock.now()) if answer.failure else None
         verdict = judge(answer.status, hint, tries=job.attempt + 1 - job.series, delays=settings.delays, final=final)
         kind = "r" if verdict.state == "retry" else "f"

@@ -1,6 +1,5 @@
 """Endpoints: made, shown, changed, rotated, switched on and off."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal, Protocol
@@ -8,10 +7,12 @@ from typing import Any, Final, Literal, Protocol
 import msgspec
 from penguin_hub_sdk import addresses, signing
 
-from penguin_hub.delivery import destinations, retry, store
+from penguin_hub.delivery import credentials, destinations, retry, store
+from penguin_hub.delivery.authentication import MASK, Auth, OAuth2
 from penguin_hub.delivery.client import Client
 from penguin_hub.delivery.destinations import Held, HeldSecret
 from penguin_hub.delivery.errors import TooManySecrets, TooManyWebhooks, UrlNotAllowed, WebhookNotFound
+from penguin_hub.delivery.legacy import LegacySignature
 from penguin_hub.delivery.matching import Filter
 from penguin_hub.delivery.schemas import (
     ChangedWebhook,
@@ -34,17 +35,7 @@ MAX_WEBHOOKS: Final = 200
 """Endpoints of one tenant."""
 MAX_SECRETS: Final = 10
 """Signing secrets of one endpoint that are good at the same time."""
-MASK: Final = "********"
 HEALTH_HOURS: Final = 24
-
-# What the engine or HTTP itself sets, and what would change the message's framing or route.
-_RESERVED: Final = re.compile(
-    r"(?i)webhook-.*|host|content-.*|transfer-encoding|connection|keep-alive|te|trailer|upgrade|expect|"
-    r"proxy-.*|accept-encoding|date|via|forwarded|x-forwarded-.*"
-)
-_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
-_VALUE: Final = re.compile(r"[\x20-\x7e]*")
-_CREDENTIAL: Final = re.compile(r"(?i)authorization|cookie|token|secret|key|password|passwd|credential|signature")
 
 
 class ConnectionChecker(Protocol):
@@ -71,9 +62,10 @@ class WebhooksService:
     async def create(self, principal: Principal, new: NewWebhook, once: Once) -> Webhook:
         """Raises Invalid, UrlNotAllowed, TooManyWebhooks."""
         await self._vet(principal.tenant, new.url, new.connection)
-        plain, hidden = _headers(new.headers)
+        held, columns = await self._settled(Held([]), new, url=new.url, plain={})
         secret = _secret(new.secret, new.signing)
-        values = {**_values(new), "headers": plain, "secret_headers": sorted(hidden)}
+        held = msgspec.structs.replace(held, signing=[HeldSecret(secret)])
+        values = _values(new) | columns
         tenant = principal.tenant
         while True:
             webhook_id = ids.new("whk")
@@ -83,7 +75,7 @@ class WebhooksService:
                     if await store.count(connection, tenant) >= MAX_WEBHOOKS:
                         raise TooManyWebhooks(f"A tenant has at most {MAX_WEBHOOKS} endpoints; delete one first.")
                 # Before the row: a worker could meet an endpoint without its secret, but nobody a secret without one.
-                await self._write(tenant, webhook_id, Held([HeldSecret(secret)], hidden))
+                await self._write(tenant, webhook_id, held)
                 async with self._database.tenant(tenant) as connection:
                     await once.begin(connection)
                     row = await store.insert(connection, tenant, webhook_id, values)
@@ -105,12 +97,13 @@ class WebhooksService:
         async with self._database.tenant(tenant) as connection:
             rows = await store.page(connection, tenant, paging, enabled=enabled)
             shown = await self._with_health(connection, tenant, rows)
-        return paging.page(shown, lambda webhook: (webhook.created_at, webhook.id))
+            total = await store.count(connection, tenant, enabled=enabled) if paging.offset is not None else None
+        return paging.page(shown, lambda webhook: (webhook.created_at, webhook.id), total)
 
     async def replace(self, tenant: str, webhook_id: str, wanted: ReplacedWebhook) -> Webhook:
         """Raises WebhookNotFound, Invalid, UrlNotAllowed."""
         await self._vet(tenant, wanted.url, wanted.connection)
-        return await self._change(tenant, webhook_id, _values(wanted), wanted.headers)
+        return await self._change(tenant, webhook_id, _values(wanted), wanted)
 
     async def change(self, tenant: str, webhook_id: str, wanted: ChangedWebhook) -> Webhook:
         """Raises WebhookNotFound, Invalid, UrlNotAllowed."""
@@ -119,8 +112,7 @@ class WebhooksService:
         values = _values(wanted)
         if wanted.enabled is not msgspec.UNSET:
             values |= {"enabled": wanted.enabled, "disabled_reason": None if wanted.enabled else "manual"}
-        headers = None if wanted.headers is msgspec.UNSET else wanted.headers
-        return await self._change(tenant, webhook_id, values, headers)
+        return await self._change(tenant, webhook_id, values, wanted)
 
     async def switch(self, tenant: str, webhook_id: str, *, enabled: bool) -> Webhook:
         """Enable or disable. What was published meanwhile is fetched by a recovery. Raises WebhookNotFound."""
@@ -145,7 +137,6 @@ class WebhooksService:
             await once.begin(connection)
             await _known(connection, tenant, webhook_id)
         held = await destinations.read_secrets(self._secrets, tenant, webhook_id)
-        version = (await self._secrets.read(tenant, destinations.path_of(webhook_id))).version if held.signing else 0
         good = [one for one in held.signing if one.until is None or one.until > now]
         if any(one.secret == secret for one in good):
             raise Invalid.field("#/secret", "reused", "This secret is in use already; give another one.")
@@ -157,14 +148,7 @@ class WebhooksService:
                 "too_many",
                 f"{MAX_SECRETS} secrets are good at this moment; wait for one to end, or rotate with grace 0.",
             )
-        signers = [HeldSecret(secret), *kept]
-        # Check-and-set: of two rotations at once one wins, and the other is told so.
-        await self._secrets.write(
-            tenant,
-            destinations.path_of(webhook_id),
-            destinations.held_fields(Held(signers, held.headers)),
-            cas=version,
-        )
+        await self._write(tenant, webhook_id, msgspec.structs.replace(held, signing=[HeldSecret(secret), *kept]))
         answer = Rotated(secret=secret, public_key=_public(secret), previous_valid_until=until)
         async with self._database.tenant(tenant) as connection:
             await once.begin(connection)
@@ -173,16 +157,21 @@ class WebhooksService:
         return answer
 
     async def _change(
-        self, tenant: str, webhook_id: str, values: dict[str, Any], headers: Mapping[str, str] | None
+        self,
+        tenant: str,
+        webhook_id: str,
+        values: dict[str, Any],
+        wanted: ReplacedWebhook | ChangedWebhook | None,
     ) -> Webhook:
-        if headers is not None:
+        if wanted is not None and credentials.is_asked(wanted):
             async with self._database.tenant(tenant) as connection:
-                await _known(connection, tenant, webhook_id)
+                known = await _known(connection, tenant, webhook_id)
             held = await destinations.read_secrets(self._secrets, tenant, webhook_id)
-            plain, hidden = _headers(headers, held.headers)
-            if hidden != held.headers:
-                await self._write(tenant, webhook_id, Held(held.signing, hidden))
-            values |= {"headers": plain, "secret_headers": sorted(hidden)}
+            url = values.get("url", known["url"])
+            changed, columns = await self._settled(held, wanted, url=url, plain=known["headers"])
+            if changed != held:
+                await self._write(tenant, webhook_id, changed)
+            values |= columns
         async with self._database.tenant(tenant) as connection:
             before = await _known(connection, tenant, webhook_id, lock=True)
             if (before["url"] is None and values.get("url")) or (before["url"] and values.get("connection_id")):
@@ -204,15 +193,32 @@ class WebhooksService:
                     "#/connection", "not_a_destination", "There is no such connection that takes events."
                 )
             return
+        await self._vet_url(url or "", "#/url")
+
+    async def _vet_url(self, url: str, pointer: str) -> None:
         try:
-            await self._client.vet(url or "")
+            await self._client.vet(url)
         except addresses.AddressRefused as error:
             raise UrlNotAllowed.field(
-                "#/url", "url_not_allowed", "The URL must be http or https and lead to a public address."
+                pointer, "url_not_allowed", "The URL must be http or https and lead to a public address."
             ) from error
 
+    async def _settled(
+        self,
+        held: Held,
+        wanted: NewWebhook | ReplacedWebhook | ChangedWebhook,
+        *,
+        url: str | None,
+        plain: Mapping[str, str],
+    ) -> tuple[Held, dict[str, Any]]:
+        if isinstance(wanted.auth, OAuth2):
+            await self._vet_url(wanted.auth.token_url, "#/auth/token_url")
+        return credentials.settled(held, wanted, url=url, plain=plain)
+
     async def _write(self, tenant: str, webhook_id: str, held: Held) -> None:
-        await self._secrets.write(tenant, destinations.path_of(webhook_id), destinations.held_fields(held), cas=None)
+        """Check-and-set: of two changes at once one wins, and the other is told so. Raises CasConflict."""
+        fields = destinations.held_fields(held)
+        await self._secrets.write(tenant, destinations.path_of(webhook_id), fields, cas=held.version)
 
     async def _with_health(self, connection: Connection, tenant: str, rows: Sequence[Record]) -> list[Webhook]:
         since = clock.now() - timedelta(hours=HEALTH_HOURS)
@@ -237,6 +243,7 @@ def _values(wanted: NewWebhook | ReplacedWebhook | ChangedWebhook) -> dict[str, 
         "retry": wanted.retry,
         "rate": wanted.rate,
         "concurrency": wanted.concurrency,
+        "ordered": wanted.ordered,
     }
     if not isinstance(wanted, ChangedWebhook):
         given["connection_id"] = wanted.connection
@@ -246,33 +253,6 @@ def _values(wanted: NewWebhook | ReplacedWebhook | ChangedWebhook) -> dict[str, 
     if "filter" in values:
         values["filter"] = msgspec.to_builtins(values["filter"])
     return values
-
-
-def _headers(wanted: Mapping[str, str], held: Mapping[str, str] | None = None) -> tuple[dict[str, str], dict[str, str]]:
-    """Plain and secret ones. A masked value stands for the one that is kept."""
-    plain: dict[str, str] = {}
-    hidden: dict[str, str] = {}
-    known = {name.lower(): value for name, value in (held or {}).items()}
-    for name, given in wanted.items():
-        pointer = f"#/headers/{name}"
-        if not _NAME.fullmatch(name):
-            raise Invalid.field("#/headers", "format", "That is not the name of a header.")
-        if _RESERVED.fullmatch(name):
-            raise Invalid.field(pointer, "reserved", f"The header {name} cannot be set.")
-        if not _VALUE.fullmatch(given):
-            raise Invalid.field(pointer, "format", "A header's value is printable ASCII.")
-        value = known.get(name.lower(), "") if given == MASK else given
-        if given == MASK:
-            if not value:
-                raise Invalid.field(pointer, "masked", "No value is kept for this header; give one.")
-            hidden[name] = value
-        elif _CREDENTIAL.search(name):
-            hidden[name] = value
-        else:
-            plain[name] = value
-    if len({name.lower() for name in wanted}) < len(wanted):
-        raise Invalid.field("#/headers", "duplicate", "A header comes twice.")
-    return plain, hidden
 
 
 def _secret(given: str | None, kind: Literal["hmac", "ed25519"]) -> str:
@@ -302,6 +282,9 @@ def _shown(row: Record, stats: Record | None) -> Webhook:
         retry=row["retry"],
         rate=row["rate"],
         concurrency=row["concurrency"],
+        ordered=row["ordered"],
+        auth=msgspec.convert(row["auth"], Auth | None),
+        legacy_signature=msgspec.convert(row["legacy_signature"], LegacySignature | None),
         enabled=row["enabled"],
         disabled_reason=row["disabled_reason"],
         health=_health(row["failing_since"], stats),

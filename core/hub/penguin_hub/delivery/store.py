@@ -11,7 +11,7 @@ from penguin_hub.platform.db import Connection, Record
 _CHANGEABLE = {
     "url": "text", "connection_id": "text", "events": "text[]", "description": "text", "filter": "jsonb",
     "headers": "jsonb", "secret_headers": "text[]", "retry": "float8[]", "rate": "float8", "concurrency": "smallint",
-    "enabled": "boolean", "disabled_reason": "text",
+    "enabled": "boolean", "disabled_reason": "text", "auth": "jsonb", "legacy_signature": "jsonb", "ordered": "boolean",
 }  # fmt: skip
 
 
@@ -37,9 +37,14 @@ async def enabled(connection: Connection, tenant: str) -> list[Record]:
     )
 
 
-async def count(connection: Connection, tenant: str) -> int:
+async def count(connection: Connection, tenant: str, *, enabled: bool | None = None) -> int:
     return int(
-        await connection.fetchval("SELECT count(*) FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL", tenant)
+        await connection.fetchval(
+            "SELECT count(*) FROM webhooks WHERE tenant_id = $1 AND deleted_at IS NULL "
+            "AND ($2::boolean IS NULL OR enabled = $2)",
+            tenant,
+            enabled,
+        )
     )
 
 
@@ -82,7 +87,7 @@ async def delete(connection: Connection, tenant: str, webhook_id: str) -> bool:
     """The row stays for the log; its address and headers go."""
     done = await connection.fetchval(
         "UPDATE webhooks SET deleted_at = now(), enabled = false, version = version + 1, headers = '{}', "
-        "url = CASE WHEN url IS NULL THEN NULL ELSE '' END "
+        "auth = NULL, legacy_signature = NULL, url = CASE WHEN url IS NULL THEN NULL ELSE '' END "
         "WHERE tenant_id = $1 AND id = $2 AND deleted_at IS NULL RETURNING true",
         tenant,
         webhook_id,

@@ -25,9 +25,12 @@ class Webhooks(Table, tablename="webhooks"):
     filter = JSONB()
     headers = JSONB()
     secret_headers = Array(Text())
+    auth = JSONB(null=True)
+    legacy_signature = JSONB(null=True)
     retry = Array(DoublePrecision())
     rate = DoublePrecision(null=True)
     concurrency = SmallInt()
+    ordered = Boolean()
     enabled = Boolean()
     disabled_reason = Text(null=True)
     version = BigInt()
@@ -84,6 +87,8 @@ class DeliveryQueue(Table, tablename="delivery_queue"):
     due_at = Timestamptz()
     lease_until = Timestamptz(null=True)
     lease_token = BigInt(null=True)
+    ordering_key = Text(null=True)
+    place = BigInt(null=True)
 
 
 class Deliveries(Table, tablename="deliveries"):

@@ -1,0 +1,1 @@
+"""How long a tenant's events and deliveries are kept."""
