@@ -28,6 +28,8 @@ class WebhookDisabled(Conflict):
 
 
 class TooManyWebhooks(Conflict):
+    """The tenant has as many endpoints as it may have."""
+
     code = "too_many_webhooks"
 
 

@@ -41,7 +41,7 @@ STATUS: dict[type[HubError], int] = {
 }
 
 # What Litestar itself raises, in our words. Its own texts may quote the request, so they are not passed on.
-_FRAMEWORK: dict[int, tuple[str, str]] = {
+FRAMEWORK: dict[int, tuple[str, str]] = {
     400: ("malformed_request", "The request cannot be understood."),
     401: ("unauthenticated", "Authenticate with `Authorization: Bearer <API key>`."),
     403: ("forbidden", "This credential may not do this."),
@@ -107,7 +107,7 @@ def on_framework_error(request: Request[Any, Any, Any], error: HTTPException) ->
     """What the framework refuses: no such route, wrong method, bad parameters."""
     if isinstance(error, ValidationException):
         return _answer(_bad_parameters(error), request)
-    code, detail = _FRAMEWORK.get(error.status_code, ("internal_error", "This is our fault; it has been logged."))
+    code, detail = FRAMEWORK.get(error.status_code, ("internal_error", "This is our fault; it has been logged."))
     kind = next((kind for kind, status in STATUS.items() if status == error.status_code), None)
     if kind is None:
         # 405 and 406 have no domain error of their own.

@@ -20,4 +20,6 @@ class InboundNotFound(NotFound):
 
 
 class BeingProcessed(Conflict):
+    """A worker is at it; its outcome comes first."""
+
     code = "inbound_in_progress"

@@ -15,18 +15,26 @@ from penguin_hub.platform.errors import Conflict, Forbidden, NotFound, Precondit
 
 
 class InvalidKey(Unauthenticated):
+    """Not one of ours, or not any more: unknown, revoked and expired look alike."""
+
     code = "invalid_api_key"
 
 
 class AddressRefused(Forbidden):
+    """A good key, from an address outside its `allowed_ips`."""
+
     code = "address_not_allowed"
 
 
 class TenantSuspended(Forbidden):
+    """A good key of a tenant that is suspended."""
+
     code = "tenant_suspended"
 
 
 class NotYours(Forbidden):
+    """It asks for more power than the caller has."""
+
     code = "cannot_grant"
 
 
@@ -35,10 +43,14 @@ class KeyNotFound(NotFound):
 
 
 class KeyNotActive(Conflict):
+    """The key is revoked or has expired; make a new one."""
+
     code = "api_key_not_active"
 
 
 class TooManyKeys(Conflict):
+    """The tenant has as many active keys as it may have."""
+
     code = "too_many_api_keys"
 
 
@@ -47,4 +59,6 @@ class KeyChanged(PreconditionFailed):
 
 
 class TooBusy(Unavailable):
+    """More keys wait for their first check than this process takes on. It says nothing about the key."""
+
     code = "authentication_busy"

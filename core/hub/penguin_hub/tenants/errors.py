@@ -20,8 +20,12 @@ class SeveralTenants(Conflict):
 
 
 class InvalidSession(Unauthenticated):
+    """The session has ended, or never was."""
+
     code = "invalid_session"
 
 
 class BadPassword(Invalid):
+    """Too short or too long for a password."""
+
     code = "bad_password"

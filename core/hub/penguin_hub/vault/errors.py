@@ -18,6 +18,8 @@ from penguin_hub.platform.errors import Conflict, HubError, Invalid, NotFound, S
 
 
 class SecretTooLarge(Invalid):
+    """More than a store takes in one secret."""
+
     code = "secret_too_large"
 
 
@@ -26,18 +28,26 @@ class SecretNotFound(NotFound):
 
 
 class CasConflict(Conflict):
+    """Somebody else wrote the secret first; read again, then decide."""
+
     code = "secret_conflict"
 
 
 class VaultUnavailable(Unavailable):
+    """The secret store is sealed or cannot be reached now."""
+
     code = "secret_store_unavailable"
 
 
 class SecretDamaged(HubError):
+    """What is stored was altered, moved or rolled back; nothing of it is handed out. An operator has to act."""
+
     code = "secret_damaged"
 
 
 class VaultForbidden(HubError):
+    """The secret store refuses the hub's own credential. An operator has to act."""
+
     code = "secret_store_forbidden"
 
 
