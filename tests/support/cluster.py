@@ -242,12 +242,12 @@ class Cluster:
         return self.logs / f"{name}.log"
 
     def errors(self) -> list[str]:
-        """What was logged as our own fault: no outage and no death is a reason for that."""
+        """What was logged as our own fault, for which no outage and no death is a reason. (Libraries name a logger.)"""
         lines = [json.loads(line) for line in self.text().splitlines() if line.startswith("{")]
         return [
             f"{line['event']}: {line.get('exception', '')[-1500:]}"
             for line in lines
-            if line["level"] in ("error", "critical")
+            if line["level"] in ("error", "critical") and "logger" not in line
         ]
 
     def text(self) -> str:
