@@ -1,6 +1,6 @@
 """How fast one worker process delivers: signed, durable, to a local receiver that is a process of its own.
 
-    python tests/bench/bench_deliveries.py [throughput] [hanging] [tenants] [latency] [--backlog 50000]
+    python tests/bench/bench_deliveries.py [throughput] [hanging] [tenants] [latency] [memory] [log] [--backlog 50000]
 
 Starts PostgreSQL and Valkey as `penguin up` does, with their durable settings, publishes a backlog, then starts
 `penguin worker` and times it at the receiver. The baseline is the worker's own HTTP client posting the same signed
@@ -10,7 +10,7 @@ bodies to the same receiver, without a database.
 import argparse
 import asyncio
 import os
-import platform
+import random
 import shutil
 import subprocess
 import sys
@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import httpx
 import psutil
 import uvloop
+from bench.load import machine
 from penguin_hub import migrate, services
 from penguin_hub import settings as settings_module
 from penguin_hub.delivery.client import Client
@@ -34,6 +35,7 @@ from penguin_hub.delivery.jobs import keep_partitions
 from penguin_hub.delivery.schemas import NewWebhook
 from penguin_hub.events.schemas import NewEvent
 from penguin_hub.http.idempotency import NEVER_ASKED
+from penguin_hub.http.paging import Paging
 from penguin_hub.http.principal import Principal
 from penguin_hub.platform.embedded import DataFolder, Postgres, Valkey
 from penguin_hub.services import Services
@@ -45,6 +47,7 @@ BODY = 1000
 """Bytes of an event's data."""
 HERE = Path(__file__).parent
 ENDPOINTS = 20
+MILLION = 1_000_000
 
 
 @dataclass
@@ -54,6 +57,7 @@ class Bench:
     environment: dict[str, str]
     sink: int
     backlog: int
+    rows: int
 
     def url(self, kind: str) -> str:
         return f"http://127.0.0.1:{self.sink}/{kind}"
@@ -72,9 +76,11 @@ async def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("scenarios", nargs="*", default=["throughput", "latency"], help="what to measure")
     parser.add_argument("--backlog", type=int, default=20_000)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="of the log")
     wanted = parser.parse_args()
-    print(f"{platform.platform()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    async with _prepared(wanted.backlog) as bench:
+    print(machine())
+    print("command: python tests/bench/bench_deliveries.py", *sys.argv[1:])
+    async with _prepared(wanted.backlog, wanted.rows) as bench:
         for name in wanted.scenarios:
             await SCENARIOS[name](bench)
 
@@ -151,7 +157,59 @@ async def latency(bench: Bench) -> None:
             )
 
 
-SCENARIOS = {"throughput": throughput, "hanging": hanging, "tenants": tenants, "latency": latency}
+async def memory(bench: Bench) -> None:
+    """What the worker holds while a million deliveries wait, and how fast it is meanwhile."""
+    principal = await make_principal(bench.at.database)
+    await _endpoints(bench, principal, ["ok"] * ENDPOINTS)
+    await _publish(bench, principal, MILLION // ENDPOINTS)
+    await bench.ask("reset")
+    peak = 0
+    async with _worker(bench) as worker:
+        while (stats := await bench.ask("stats"))["count"] < 100_000:
+            await asyncio.sleep(0.2)
+            peak = max(peak, worker.memory_info().rss)
+    print(f"memory      backlog of {MILLION:,}: {peak / 2**20:.0f} MiB, {stats['count'] / stats['seconds']:,.0f}/s")
+
+
+async def log(bench: Bench) -> None:
+    """A page of 50 of a long delivery log, by filter."""
+    principal = await make_principal(bench.at.database)
+    tenant = principal.tenant
+    wanted = NewWebhook(url=bench.url("ok"), events=["bench.*"])
+    endpoint = (await bench.at.webhooks.create(principal, wanted, NEVER_ASKED)).id
+    async with bench.at.database.system() as connection:
+        for part in range(10):
+            # One in a thousand failed; the ids are as dense as real ones, and sort.
+            await connection.execute(
+                """
+                INSERT INTO deliveries
+                SELECT $1, 'dlv_06' || lpad(n::text, 24, '0'), $2, 'evt_06' || lpad(n::text, 24, '0'), 'bench.event',
+                    CASE WHEN n % 1000 = 0 THEN 'failed' ELSE 'succeeded' END, 1, 200, NULL, now()
+                FROM generate_series($3::bigint, $4::bigint) AS n
+                """,
+                tenant,
+                endpoint,
+                part * bench.rows // 10,
+                (part + 1) * bench.rows // 10 - 1,
+                timeout=600,
+            )
+    for filters in ({}, {"status": "failed"}, {"status": "succeeded"}, {"webhook": endpoint, "status": "failed"}):
+        times = []
+        for _ in range(200):
+            paging = Paging(limit=50, after=(None, f"dlv_06{random.randrange(bench.rows):024d}"))
+            started = time.perf_counter()
+            await bench.at.deliveries.page(tenant, paging, **filters)
+            times.append(time.perf_counter() - started)
+        times.sort()
+        print(
+            f"log         {bench.rows:,} rows, {'+'.join(filters) or 'all':<16} p50 {times[100] * 1000:.1f} ms, "
+            f"p95 {times[190] * 1000:.1f} ms"
+        )
+
+
+SCENARIOS = {
+    "throughput": throughput, "hanging": hanging, "tenants": tenants, "latency": latency, "memory": memory, "log": log,
+}  # fmt: skip
 
 
 async def _publish_at(bench: Bench, principal: Principal, rate: float, seconds: float) -> None:
@@ -178,16 +236,7 @@ async def _drain(
     before = await bench.wal()
     each = bench.backlog // per_event // len(principals)
     for principal in principals:
-        left = each
-        while left > 0:
-            count = min(200, left)
-            async with bench.at.database.tenant(principal.tenant) as connection:
-                await bench.at.events.add_many(
-                    connection,
-                    principal.tenant,
-                    [NewEvent(type="bench.event", data=_data(number)) for number in range(count)],
-                )
-            left -= count
+        await _publish(bench, principal, each)
     published = await bench.wal()
     expected = int(each * per_event * len(principals) * share)
     await bench.ask("reset")
@@ -208,6 +257,13 @@ async def _drain(
         f"{cpu.user + cpu.system:.1f} s CPU; WAL {(published - before) / expected:,.0f} + "
         f"{(delivered - published) / expected:,.0f} bytes/delivery (publish + deliver)"
     )
+
+
+async def _publish(bench: Bench, principal: Principal, count: int) -> None:
+    for start in range(0, count, 200):
+        async with bench.at.database.tenant(principal.tenant) as connection:
+            made = [NewEvent(type="bench.event", data=_data(number)) for number in range(min(200, count - start))]
+            await bench.at.events.add_many(connection, principal.tenant, made)
 
 
 async def _endpoints(bench: Bench, principal: Principal, kinds: Sequence[str]) -> None:
@@ -234,7 +290,7 @@ async def _worker(bench: Bench) -> AsyncIterator[psutil.Process]:
 
 
 @asynccontextmanager
-async def _prepared(backlog: int) -> AsyncIterator[Bench]:
+async def _prepared(backlog: int, rows: int) -> AsyncIterator[Bench]:
     folder = Path(tempfile.mkdtemp(prefix="penguin-bench-"))
     home = DataFolder(folder)
     home.prepare()
@@ -257,7 +313,7 @@ async def _prepared(backlog: int) -> AsyncIterator[Bench]:
         await migrate.migrate(settings)
         async with services.opened(settings) as at:
             await keep_partitions(at.database)
-            yield Bench(at, settings, {**os.environ, **own}, port, backlog)
+            yield Bench(at, settings, {**os.environ, **own}, port, backlog, rows)
     finally:
         sink.terminate()
         await sink.wait()

@@ -23,6 +23,7 @@ from penguin_hub.vault import SecretStore
 from penguin_hub_sdk.addresses import networks
 
 LOCAL = networks(["127.0.0.1/32"])
+FINISHED = ("succeeded", "failed", "discarded")
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
@@ -154,10 +155,10 @@ class Engine:
         """All deliveries, once so many of them are finished and none waits."""
         async with asyncio.timeout(seconds):
             while True:
-                found = await self.log(tenant)
-                done = [one for one in found if one.status not in ("pending", "retrying")]
-                if len(done) >= count and len(done) == len(found):
-                    return found
+                # The list is one moment; what is read of each afterwards may be another's.
+                page = await self.deliveries.page(tenant or self.tenant, Paging(limit=1000, descending=False))
+                if len(page.data) >= count and all(one.status in FINISHED for one in page.data):
+                    return await self.log(tenant)
                 await asyncio.sleep(0.05)
 
     async def until(self, condition: Callable[[DeliveryDetail], bool], seconds: float = 20.0) -> DeliveryDetail:

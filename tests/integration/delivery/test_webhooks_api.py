@@ -139,6 +139,16 @@ async def test_w37_the_eleventh_secret_at_once_is_refused(engine: Engine, receiv
     await engine.webhooks.rotate(engine.principal, endpoint.id, Rotation(grace_seconds=0), NEVER_ASKED)
 
 
+async def test_w37_a_secret_whose_grace_is_over_is_not_kept(engine: Engine, receiver: Receiver) -> None:
+    endpoint = await engine.endpoint(receiver.url())
+    for _ in range(9):
+        await engine.webhooks.rotate(engine.principal, endpoint.id, Rotation(grace_seconds=1), NEVER_ASKED)
+    await asyncio.sleep(1.1)
+    await engine.webhooks.rotate(engine.principal, endpoint.id, Rotation(), NEVER_ASKED)
+    held = await engine.secrets.read(engine.tenant, f"webhooks/{endpoint.id}")
+    assert len(msgspec.json.decode(held.fields["signing"])) == 2
+
+
 @pytest.mark.parametrize(
     "secret",
     ["whsec_" + "A" * 28, "whsec_" + "A" * 100, "secret_" + "A" * 44, "whsec_%%%", "whsec_", "", "A" * 44],
@@ -330,9 +340,20 @@ async def test_the_log_is_paged_and_filtered(client: httpx.AsyncClient, engine: 
         "status=discarded": 0,
         "type=good.two": 1,
         "offset=9": 2,
+        f"event={everything[0]['event_id']}": 1,
+        f"event={everything[0]['event_id']}&status=failed": 0,
+        "event=nonsense": 0,
     }.items():
         assert len((await client.get(f"/deliveries?{query}")).json()["data"]) == count, query
     assert len((await client.get(f"/webhooks/{bad['id']}/deliveries?status=failed")).json()["data"]) == 3
+    for path, total in {
+        "/deliveries?offset=9": 11,
+        "/deliveries?offset=0&status=failed": 3,
+        "/events?offset=2&type=good.*": 8,
+        "/webhooks?offset=1": 2,
+        "/inbound?offset=0": 0,
+    }.items():
+        assert (await client.get(path)).json()["total"] == total, path
     detail = (await client.get(f"/deliveries/{found[-1]['id']}")).json()
     assert detail["body"]["type"] == detail["type"]
     assert detail["attempt_log"][0]["timings"]["total"] > 0

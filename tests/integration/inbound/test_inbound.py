@@ -319,3 +319,23 @@ async def test_old_requests_are_forgotten_and_waiting_ones_are_not(house: House)
         await connection.execute("UPDATE inbound_requests SET received_at = now() - interval '31 days'")
     assert await forget_old(house.database) == 1
     assert [one.state for one in await house.all()] == ["pending"]
+
+
+async def test_a_request_under_lease_is_nobody_else_s(house: House) -> None:
+    await house.receive(b'[{"id":"1"}]')
+    async with house.database.system() as connection:
+        assert len(await store.claim(connection, count=10, lease=60, token=1)) == 1
+        assert await store.claim(connection, count=10, lease=60, token=2) == []
+
+
+async def test_an_outcome_that_comes_after_the_lease_was_taken_over_has_no_effect(house: House) -> None:
+    await house.receive(b'[{"id":"1"}]')
+    worker = InboundWorker(house.database, house, house.registry)
+    async with house.database.system() as connection:
+        (late,) = await store.claim(connection, count=1, lease=-1, token=1)
+    async with house.database.system() as connection:
+        (current,) = await store.claim(connection, count=1, lease=60, token=2)
+    await worker._one(late, 1)
+    assert house.seen == []
+    await worker._one(current, 2)
+    assert house.seen == [("email.delivered", "1")]

@@ -91,3 +91,55 @@ def test_what_was_not_sent_teaches_nothing() -> None:
     found, endpoint = Slots(now=Clock()), Endpoint("ten_a", 64)
     found.finish(endpoint, found.start(endpoint), answered=None)
     assert (found.used, endpoint.inflight, endpoint.silent, endpoint.window) == (0, 0, 0, slots.FIRST_WINDOW)
+
+
+def test_endpoints_that_begin_to_hang_take_twice_their_part_of_the_slots_at_most() -> None:
+    found = Slots(total=100, now=Clock())
+    endpoints = [Endpoint(f"ten_{number}", 64) for number in range(20)]
+    for endpoint in endpoints:
+        for _ in range(64):
+            send(found, endpoint, answered=True)
+    # All are proven and busy; two of them stop answering, and take whatever is free again and again.
+    for endpoint in endpoints:
+        found.start(endpoint)
+    for endpoint in endpoints[:2]:
+        while found.may_start(endpoint):
+            found.start(endpoint)
+    assert found.used - 18 <= 2 * 2 * 100 // 20
+
+
+def test_one_busy_endpoint_alone_may_use_its_whole_concurrency() -> None:
+    found, endpoint = Slots(total=200, now=Clock()), Endpoint("ten_a", 64)
+    for _ in range(64):
+        send(found, endpoint, answered=True)
+    while found.may_start(endpoint):
+        found.start(endpoint)
+    assert found.used == 64
+
+
+def test_who_has_not_answered_for_a_while_gets_no_more_until_he_does() -> None:
+    clock = Clock()
+    found, endpoint = Slots(now=clock), Endpoint("ten_a", 64)
+    for _ in range(10):
+        send(found, endpoint, answered=True)
+    first = found.start(endpoint)
+    clock.now += 4.0
+    assert found.appetite(endpoint)
+    clock.now += 2.0
+    assert not found.appetite(endpoint)
+    second = found.start(endpoint)
+    found.finish(endpoint, first, answered=True)
+    assert found.appetite(endpoint)
+    found.finish(endpoint, second, answered=True)
+
+
+def test_an_endpoint_that_was_idle_for_long_has_to_prove_itself_again() -> None:
+    clock = Clock()
+    found, endpoint = Slots(now=clock), Endpoint("ten_a", 64)
+    for _ in range(64):
+        send(found, endpoint, answered=True)
+    assert found.appetite(endpoint) == 64
+    clock.now += 3600
+    assert found.appetite(endpoint) == slots.FIRST_WINDOW
+    send(found, endpoint, answered=True)
+    assert found.appetite(endpoint) == 64

@@ -279,13 +279,14 @@ async def list_deliveries(
     offset: Offset = None,
     cursor: Cursor = None,
     order: Order = "desc",
+    event: Annotated[str | None, Parameter(description="Only of this event.", max_length=64)] = None,
     status: Status = None,
     type: Type = None,
     since: Since = None,
     until: Until = None,
 ) -> Page[Delivery]:
     """Of all endpoints, the newest first unless you say otherwise."""
-    filters = {"status": status, "type": type, "since": since, "until": until}
+    filters = {"event": event, "status": status, "type": type, "since": since, "until": until}
     paging = pager.paging(
         tenant=principal.tenant,
         route="deliveries",
@@ -295,7 +296,9 @@ async def list_deliveries(
         order=order,
         filters=filters,
     )
-    return await deliveries.page(principal.tenant, paging, status=status, type=type, since=since, until=until)
+    return await deliveries.page(
+        principal.tenant, paging, event=event, status=status, type=type, since=since, until=until
+    )
 
 
 @get(

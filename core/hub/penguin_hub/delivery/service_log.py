@@ -1,7 +1,7 @@
 """The delivery log: what went where, and sending it again."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -25,7 +25,6 @@ from penguin_hub.delivery.schemas import (
     Response,
     TestEvent,
 )
-from penguin_hub.events.examples import example
 from penguin_hub.events.schemas import NewEvent
 from penguin_hub.events.service import EventsService
 from penguin_hub.http.idempotency import Once
@@ -39,12 +38,19 @@ RECOVERY_DAYS: Final = 14
 """How far back a recovery may reach."""
 
 
+class Examples(Protocol):
+    """What an event of a type carries, for test deliveries; the catalogue of event types is one."""
+
+    async def example(self, connection: Connection, tenant: str, type: str) -> dict[str, Any]: ...
+
+
 class DeliveriesService:
     """One for the process."""
 
-    def __init__(self, database: Database, events: EventsService) -> None:
+    def __init__(self, database: Database, events: EventsService, examples: Examples | None = None) -> None:
         self._database = database
         self._events = events
+        self._examples = examples
 
     async def overdue(self) -> float:
         """Seconds that the longest due delivery of all tenants has been waiting for a worker."""
@@ -57,19 +63,30 @@ class DeliveriesService:
         paging: Paging,
         *,
         webhook: str | None = None,
+        event: str | None = None,
         type: str | None = None,
         status: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> Page[Delivery]:
         """Raises WebhookNotFound for an endpoint that never was."""
+        if event is not None and not ids.is_id(event, "evt"):
+            return paging.page([], lambda delivery: (delivery.created_at, delivery.id))
         async with self._database.tenant(tenant) as connection:
             if webhook is not None and not await store.ever(connection, tenant, webhook):
                 raise WebhookNotFound("There is no such endpoint.")
-            rows = await store_log.page(
-                connection, tenant, paging, webhook=webhook, type=type, status=status, since=since, until=until
+            rows, total = await store_log.page(
+                connection,
+                tenant,
+                paging,
+                webhook=webhook,
+                event=event,
+                type=type,
+                status=status,
+                since=since,
+                until=until,
             )
-        return paging.page([_shown(row) for row in rows], lambda delivery: (delivery.created_at, delivery.id))
+        return paging.page([_shown(row) for row in rows], lambda delivery: (delivery.created_at, delivery.id), total)
 
     async def get(self, tenant: str, wanted: str) -> DeliveryDetail:
         """With all attempts. Raises DeliveryNotFound."""
@@ -108,17 +125,24 @@ class DeliveriesService:
     async def test(self, principal: Principal, webhook_id: str, wanted: TestEvent, once: Once) -> Delivery:
         """One event for this endpoint alone. Raises WebhookNotFound, WebhookDisabled."""
         tenant = principal.tenant
-        data = wanted.data if wanted.data is not None else example(wanted.type)
-        event = NewEvent(type=wanted.type, data=data, workspace=principal.workspace, test=True, subject=webhook_id)
         async with self._database.tenant(tenant) as connection:
             await once.begin(connection)
             await _enabled(connection, tenant, webhook_id)
+            data = wanted.data
+            if data is None:
+                data = await self._example(connection, tenant, wanted.type)
+            event = NewEvent(type=wanted.type, data=data, workspace=principal.workspace, test=True, subject=webhook_id)
             number = await self._events.add_directed(
                 connection, tenant, event, lambda number: (delivery_id(number, webhook_id), webhook_id)
             )
             answer = _shown(await _known(connection, tenant, delivery_id(number, webhook_id)))
             await once.keep(connection, answer, status=202)
         return answer
+
+    async def _example(self, connection: Connection, tenant: str, type: str) -> dict[str, Any]:
+        if self._examples is not None:
+            return await self._examples.example(connection, tenant, type)
+        return {"message": "This is a test delivery."}
 
     async def recover(self, principal: Principal, webhook_id: str, wanted: RecoveryWanted, once: Once) -> Recovery:
         """Start a recovery; workers carry it on. Raises WebhookNotFound, WebhookDisabled, Invalid."""

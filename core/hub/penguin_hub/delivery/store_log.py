@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+from penguin_hub.delivery.naming import deliveries_of
 from penguin_hub.http.paging import Paging
 from penguin_hub.platform import ids
 from penguin_hub.platform.db import Connection, Record
@@ -29,33 +30,41 @@ async def page(
     paging: Paging,
     *,
     webhook: str | None,
+    event: str | None,
     type: str | None,
     status: str | None,
     since: datetime | None,
     until: datetime | None,
-) -> list[Record]:
-    """One row more than `paging.limit`."""
+) -> tuple[list[Record], int | None]:
+    """One row more than `paging.limit`, and how many there are in all where an offset was given."""
     low = ids.lowest_at("dlv", since) if since else "dlv_"
     high = ids.lowest_at("dlv", until) if until else "dlv_~"
+    if event is not None:
+        first, last = deliveries_of(event)
+        low, high = max(low, first), min(high, last + "~")
     if paging.after:
         low, high = (low, min(high, paging.after[1])) if paging.descending else (max(low, paging.after[1] + "~"), high)
     order = "DESC" if paging.descending else "ASC"
     limit = paging.limit + 1 + (paging.offset or 0)
-    parts = []
+    parts: list[str] = []
     if status is None or status in LIVE:
-        parts.append(f"({_QUEUE}{_WHERE} {f'AND {LIVE[status]}' if status else ''} ORDER BY id {order} LIMIT {limit})")
+        parts.append(f"{_QUEUE}{_WHERE} {f'AND {LIVE[status]}' if status else ''}")
     if status is None or status not in LIVE:
         state = f"AND state = '{status}'" if status in ("succeeded", "failed", "discarded") else ""
-        parts.append(f"({_LOG}{_WHERE} {state} ORDER BY id {order} LIMIT {limit})")
-    return await connection.fetch(
-        f"SELECT * FROM ({' UNION ALL '.join(parts)}) AS pieces ORDER BY id {order} "  # noqa: S608 -- words of our own
-        f"LIMIT {paging.limit + 1} OFFSET {paging.offset or 0}",
-        tenant,
-        low,
-        high,
-        webhook,
-        type,
+        parts.append(f"{_LOG}{_WHERE} {state}")
+    wanted = (tenant, low, high, webhook, type)
+    # Each side gives its own first rows, so that neither is read further than the page needs.
+    firsts = " UNION ALL ".join(f"({part} ORDER BY id {order} LIMIT {limit})" for part in parts)
+    rows = await connection.fetch(
+        f"SELECT * FROM ({firsts}) AS found "  # noqa: S608 -- words of our own
+        f"ORDER BY id {order} LIMIT {paging.limit + 1} OFFSET {paging.offset or 0}",
+        *wanted,
     )
+    total = None
+    if paging.offset is not None:
+        counted = f"SELECT count(*) FROM ({' UNION ALL '.join(parts)}) AS found"  # noqa: S608 -- as above
+        total = await connection.fetchval(counted, *wanted)
+    return rows, total
 
 
 async def get(connection: Connection, tenant: str, delivery_id: str) -> Record | None:
@@ -63,17 +72,6 @@ async def get(connection: Connection, tenant: str, delivery_id: str) -> Record |
         f"{_QUEUE} WHERE tenant_id = $1 AND id = $2 UNION ALL {_LOG} WHERE tenant_id = $1 AND id = $2",
         tenant,
         delivery_id,
-    )
-
-
-async def between(connection: Connection, tenant: str, low: str, high: str) -> list[Record]:
-    """All deliveries with ids in a closed range: those of one event (see `naming.deliveries_of`)."""
-    return await connection.fetch(
-        f"{_QUEUE} WHERE tenant_id = $1 AND id BETWEEN $2 AND $3 "
-        f"UNION ALL {_LOG} WHERE tenant_id = $1 AND id BETWEEN $2 AND $3 ORDER BY id",
-        tenant,
-        low,
-        high,
     )
 
 

@@ -41,12 +41,29 @@ class Router(Protocol):
         ...
 
 
-class EventsService:
-    """One for the process."""
+class Publication(msgspec.Struct, frozen=True):
+    """A tenant's event before it is stored. `pointer` is its place in the request."""
 
-    def __init__(self, database: Database, router: Router) -> None:
+    type: str
+    data: bytes
+    pointer: str
+
+
+class Catalogue(Protocol):
+    """What the data of a type must look like. The event_types feature is one."""
+
+    async def check(self, connection: Connection, tenant: str, events: Sequence[Publication]) -> None:
+        """Raises Invalid."""
+        ...
+
+
+class EventsService:
+    """One for the process. Without a `catalogue` every event is published as it is."""
+
+    def __init__(self, database: Database, router: Router, catalogue: Catalogue | None = None) -> None:
         self._database = database
         self._router = router
+        self._catalogue = catalogue
         self.wake = Wake(database, CHANNEL)
 
     async def add(self, connection: Connection, tenant: str, event: NewEvent) -> str:
@@ -70,10 +87,11 @@ class EventsService:
         return number
 
     async def publish_one(self, principal: Principal, event: PublishedEvent, once: Once) -> Accepted:
-        """A tenant's own event. Raises DuplicateEvent, EventTooLarge, Invalid, and what `once` raises."""
+        """A tenant's own event. Raises DuplicateEvent, EventTooLarge, Invalid (also of its catalogue), and what `once` raises."""
         _check(event, "#")
         async with self._database.tenant(principal.tenant) as connection:
             await once.begin(connection)
+            await self._fit(connection, principal.tenant, [Publication(event.type, bytes(event.data), "#")])
             accepted = (await self._publish(connection, principal, [event]))[0]
             await once.keep(connection, accepted, status=202)
         return accepted
@@ -84,9 +102,18 @@ class EventsService:
             _check(event, f"#/{index}")
         async with self._database.tenant(principal.tenant) as connection:
             await once.begin(connection)
+            await self._fit(
+                connection,
+                principal.tenant,
+                [Publication(event.type, bytes(event.data), f"#/{index}") for index, event in enumerate(events)],
+            )
             accepted = AcceptedMany(await self._publish(connection, principal, events))
             await once.keep(connection, accepted, status=202)
         return accepted
+
+    async def _fit(self, connection: Connection, tenant: str, events: Sequence[Publication]) -> None:
+        if self._catalogue is not None:
+            await self._catalogue.check(connection, tenant, events)
 
     async def _publish(
         self, connection: Connection, principal: Principal, events: Sequence[PublishedEvent]
@@ -137,10 +164,10 @@ class EventsService:
         until: datetime | None = None,
     ) -> Page[Event]:
         async with self._database.tenant(tenant) as connection:
-            rows = await store.page(
+            rows, total = await store.page(
                 connection, tenant, paging, type=type, workspace=workspace, subject=subject, since=since, until=until
             )
-        return paging.page([_shown(row) for row in rows], lambda event: (event.created_at, event.id))
+        return paging.page([_shown(row) for row in rows], lambda event: (event.created_at, event.id), total)
 
     async def expunge(self, tenant: str, event_id: str) -> None:
         """Forget an event's payload. It is delivered no more, and cannot be sent again. Raises EventNotFound."""

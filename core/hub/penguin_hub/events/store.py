@@ -37,6 +37,13 @@ _INSERT_DELIVERIES = """
 """
 
 
+_WHERE = """
+    WHERE tenant_id = $1 AND id >= $2 AND id < $3 AND ($4::text IS NULL OR starts_with(type, $4))
+        AND ($5::text IS NULL OR type = $5) AND ($6::text IS NULL OR workspace_id = $6)
+        AND ($7::text IS NULL OR subject = $7)
+"""
+
+
 async def append(
     connection: Connection, tenant: str, events: Sequence[EventRow], deliveries: Sequence[DeliveryRow]
 ) -> None:
@@ -82,31 +89,31 @@ async def page(
     subject: str | None,
     since: datetime | None,
     until: datetime | None,
-) -> list[Record]:
-    """One row more than `paging.limit`, newest or oldest first; a wildcard type such as `email.*` is a prefix."""
+) -> tuple[list[Record], int | None]:
+    """One row more than `paging.limit`, and how many there are in all where an offset was given.
+
+    A wildcard type such as `email.*` is a prefix.
+    """
     low = ids.lowest_at("evt", since) if since else "evt_"
     high = ids.lowest_at("evt", until) if until else "evt_~"
     if paging.after:
         low, high = (low, min(high, paging.after[1])) if paging.descending else (max(low, paging.after[1] + "~"), high)
     order = "DESC" if paging.descending else "ASC"
-    return await connection.fetch(
+    prefix, exact = (type[:-1], None) if type and type.endswith("*") else (None, type)
+    wanted = (tenant, low, high, prefix, exact, workspace, subject)
+    rows = await connection.fetch(
         f"""
-        SELECT tenant_id, id, workspace_id, type, message_id, subject, tags, test FROM events
-        WHERE tenant_id = $1 AND id >= $2 AND id < $3 AND ($4::text IS NULL OR starts_with(type, $4))
-            AND ($5::text IS NULL OR type = $5) AND ($6::text IS NULL OR workspace_id = $6)
-            AND ($7::text IS NULL OR subject = $7)
+        SELECT tenant_id, id, workspace_id, type, message_id, subject, tags, test FROM events {_WHERE}
         ORDER BY id {order} LIMIT $8 OFFSET $9
         """,
-        tenant,
-        low,
-        high,
-        type[:-1] if type and type.endswith("*") else None,
-        type if type and not type.endswith("*") else None,
-        workspace,
-        subject,
+        *wanted,
         paging.limit + 1,
         paging.offset or 0,
     )
+    total = None
+    if paging.offset is not None:
+        total = await connection.fetchval(f"SELECT count(*) FROM events {_WHERE}", *wanted)
+    return rows, total
 
 
 async def expunge(connection: Connection, tenant: str, event_id: str) -> bool:

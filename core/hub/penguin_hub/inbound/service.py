@@ -113,8 +113,8 @@ class InboundService:
         self, tenant: str, paging: Paging, *, connection_id: str | None, state: str | None
     ) -> Page[InboundSummary]:
         async with self._database.tenant(tenant) as connection:
-            rows = await store.page(connection, tenant, paging, connection_id=connection_id, state=state)
-        return paging.page([_summary(row) for row in rows], lambda one: (one.received_at, one.id))
+            rows, total = await store.page(connection, tenant, paging, connection_id=connection_id, state=state)
+        return paging.page([_summary(row) for row in rows], lambda one: (one.received_at, one.id), total)
 
     async def get(self, tenant: str, request_id: str) -> InboundDetail:
         """Raises InboundNotFound."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 from penguin_hub.http.paging import Paging
 from penguin_hub.platform.db import Connection, Record
@@ -131,26 +130,27 @@ async def get(connection: Connection, tenant: str, request_id: str) -> Record | 
 
 async def page(
     connection: Connection, tenant: str, paging: Paging, *, connection_id: str | None, state: str | None
-) -> list[Record]:
-    """One row more than `paging.limit`."""
+) -> tuple[list[Record], int | None]:
+    """One row more than `paging.limit`, and how many there are in all where an offset was given."""
     order, past = ("DESC", "<") if paging.descending else ("ASC", ">")
-    arguments: list[Any] = [
-        tenant,
-        connection_id,
-        state,
-        paging.after[1] if paging.after else None,
-        paging.limit + 1,
-        paging.offset or 0,
-    ]
-    return await connection.fetch(
+    where = f"""
+        WHERE tenant_id = $1 AND ($2::text IS NULL OR connection_id = $2) AND ($3::text IS NULL OR state = $3)
+            AND ($4::text IS NULL OR id {past} $4)
+    """
+    wanted = (tenant, connection_id, state, paging.after[1] if paging.after else None)
+    rows = await connection.fetch(
         f"""
         SELECT tenant_id, id, connection_id, plugin, state, attempts, events, error, received_at, processed_at
-        FROM inbound_requests
-        WHERE tenant_id = $1 AND ($2::text IS NULL OR connection_id = $2) AND ($3::text IS NULL OR state = $3)
-            AND ($4::text IS NULL OR id {past} $4) ORDER BY id {order} LIMIT $5 OFFSET $6
+        FROM inbound_requests {where} ORDER BY id {order} LIMIT $5 OFFSET $6
         """,
-        *arguments,
+        *wanted,
+        paging.limit + 1,
+        paging.offset or 0,
     )
+    total = None
+    if paging.offset is not None:
+        total = await connection.fetchval(f"SELECT count(*) FROM inbound_requests {where}", *wanted)
+    return rows, total
 
 
 async def drop_before(connection: Connection, moment: datetime, count: int) -> int:
