@@ -7,17 +7,17 @@ what the page waits for.
 import asyncio
 import json
 import shlex
-import signal
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import psutil
 from support import pages
 from support.hub import Hub
+from support.terminal import documents, shell
 
 PAGE: Final = "quickstart.md"
 BLOCKS: Final = {block.name: block.code for block in pages.blocks(PAGE)}
@@ -43,70 +43,10 @@ sleep() {{
 """
 
 
-class Shell:
-    """The reader's terminal: `set -e`, so that a command that fails ends it."""
-
-    def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
-        self._process = process
-        self._folder = folder
-
-    async def run(self, code: str) -> str:
-        """What a block prints."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{{\n{code}\n}} </dev/null\nprintf '\\0'\n".encode())
-        try:
-            async with asyncio.timeout(90):
-                said = await self._process.stdout.readuntil(b"\0")
-        except (TimeoutError, asyncio.IncompleteReadError) as error:
-            complaint = (self._folder / "errors.txt").read_text()
-            raise AssertionError(f"{type(error).__name__} in:\n{code}\n{complaint}") from None
-        return said[:-1].decode()
-
-    def children(self) -> list[psutil.Process]:
-        return psutil.Process(self._process.pid).children(recursive=True)
-
-
-@asynccontextmanager
-async def shell(folder: Path) -> AsyncIterator[Shell]:
-    with (folder / "errors.txt").open("w") as errors:
-        process = await asyncio.create_subprocess_exec(
-            "bash",
-            "-euo",
-            "pipefail",
-            cwd=folder,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=errors,
-        )
-    opened = Shell(process, folder)
-    children: list[psutil.Process] = []
-    try:
-        yield opened
-    finally:
-        with suppress(psutil.Error):
-            children = opened.children()
-        for child in children:
-            with suppress(psutil.Error):
-                child.send_signal(signal.SIGKILL)
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
-
-
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def documents(text: str) -> list[Any]:
-    """The JSON documents that stand one after the other, as curl prints them."""
-    decoder, found, at = json.JSONDecoder(), [], 0
-    while at < len(text.rstrip()):
-        document, at = decoder.raw_decode(text, at)
-        found.append(document)
-    return found
 
 
 def first_command() -> dict[str, str]:
