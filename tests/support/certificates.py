@@ -33,7 +33,28 @@ class Authority:
 
     def trust(self) -> ssl.SSLContext:
         """What a client needs to trust this authority and nobody else."""
-        return ssl.create_default_context(cadata=self.certificate.public_bytes(serialization.Encoding.PEM).decode())
+        return ssl.create_default_context(cadata=self.pem())
+
+    def pem(self) -> str:
+        return self.certificate.public_bytes(serialization.Encoding.PEM).decode()
+
+    def client(self, name: str = "hub", *, expired: bool = False) -> tuple[str, str]:
+        """A client's certificate and its private key, both in PEM."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        now = datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=9))
+            .not_valid_after(now + timedelta(days=-2 if expired else 1))
+            .sign(self._key, hashes.SHA256())
+        )
+        pem = serialization.Encoding.PEM
+        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return made.public_bytes(pem).decode(), private.decode()
 
     def server(
         self, *, host: str = "127.0.0.1", expired: bool = False, highest: ssl.TLSVersion | None = None

@@ -27,6 +27,7 @@ class Server:
         self.posted: list[str] = []
         self.answers: list[Answer] = []
         self.statuses: list[int] = []
+        self.refused: set[str] = set()
         self.gate = asyncio.Event()
         self.gate.set()
         self.deadline = 30.0
@@ -44,6 +45,8 @@ class Server:
         if target.host == "hooks.example.com":
             self.posted.append(headers["authorization"])
             status = self.statuses.pop(0) if self.statuses else 200
+            await asyncio.sleep(0)
+            status = 401 if headers["authorization"] in self.refused else status
             return Answer(status, None if status == 200 else "status", Timings(total=1.0))
         self.asked.append((dict(headers), parse_qs(body.decode())))
         await self.gate.wait()
@@ -197,7 +200,7 @@ async def test_a_401_brings_one_new_token_and_one_more_try(server: Server, clock
 async def test_many_401s_at_once_bring_one_new_token(server: Server, clock: Clock) -> None:
     tokens = made(server, clock)
     await tokens.get()
-    server.statuses = [401] * 20
+    server.refused = {"Bearer token-1"}
     answers = await asyncio.gather(*(module.post(cast("Client", server), TARGET, tokens, {}, b"{}") for _ in range(20)))
     assert {answer.status for answer in answers} == {200}
     assert len(server.asked) == 2
