@@ -12,10 +12,12 @@ from penguin_hub.audit.routes import routes as audit_routes
 from penguin_hub.connections.routes import routes as connections_routes
 from penguin_hub.contacts.routes import routes as contacts_routes
 from penguin_hub.delivery.routes import routes as delivery_routes
+from penguin_hub.delivery.routes_polling import routes as polling_routes
 from penguin_hub.emails.routes import routes as emails_routes
 from penguin_hub.emails.suppressions.routes import routes as suppressions_routes
+from penguin_hub.event_types.routes import routes as event_types_routes
 from penguin_hub.events.routes import routes as events_routes
-from penguin_hub.http import bodies, docs, health, idempotency, openapi, problems
+from penguin_hub.http import bodies, catalogue, docs, health, idempotency, openapi, problems
 from penguin_hub.http.guards import principal_of
 from penguin_hub.http.paging import Pager
 from penguin_hub.http.principal import Address, Admission, Authentication, Principal
@@ -37,7 +39,9 @@ VERSIONED = (
     *connections_routes,
     *contacts_routes,
     *delivery_routes,
+    *polling_routes,
     *emails_routes,
+    *event_types_routes,
     *events_routes,
     *inbound_routes,
     *suppressions_routes,
@@ -54,10 +58,12 @@ INJECTED = (
     "contacts",
     "deliveries",
     "emails",
+    "event_types",
     "events",
     "inbound",
     "keys",
     "plugins",
+    "polling",
     "sessions",
     "suppressions",
     "tenants",
@@ -160,7 +166,7 @@ def create_app(settings: Settings) -> Litestar:
         },
     )
     app = Litestar(
-        [versioned, *provider_routes, *docs.routes, *health.routes],
+        [versioned, *provider_routes, *docs.routes, *catalogue.routes, *health.routes],
         dependencies={
             "health": Provide(api.health, sync_to_thread=False),
             **{name: service(name) for name in INJECTED},

@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from penguin_hub.audit.service import AuditService
 from penguin_hub.connections.service import ConnectionsService
 from penguin_hub.contacts.service import ContactsService
+from penguin_hub.delivery.bell import Bell
 from penguin_hub.delivery.client import Client
 from penguin_hub.delivery.connected import ConnectedDestinations
+from penguin_hub.delivery.polling import PollingService
 from penguin_hub.delivery.router import DeliveryRouter
 from penguin_hub.delivery.service import WebhooksService
 from penguin_hub.delivery.service_log import DeliveriesService
 from penguin_hub.emails.service import EmailsService
 from penguin_hub.emails.suppressions.service import SuppressionsService
+from penguin_hub.event_types.catalogue import Catalogue
+from penguin_hub.event_types.service import EventTypesService
 from penguin_hub.events.service import EventsService
 from penguin_hub.inbound.service import InboundService
 from penguin_hub.keys.hashing import Hasher
 from penguin_hub.keys.service import KeysService
 from penguin_hub.limits.service import Limiter
-from penguin_hub.platform.db import Database
+from penguin_hub.platform.db import Database, derived_key
 from penguin_hub.platform.redis import Redis
 from penguin_hub.plugins.service import PluginsService
 from penguin_hub.settings import Settings
@@ -44,6 +48,7 @@ class Services:
     keys: KeysService
     plugins: PluginsService
     events: EventsService
+    event_types: EventTypesService
     contacts: ContactsService
     connections: ConnectionsService
     suppressions: SuppressionsService
@@ -53,6 +58,7 @@ class Services:
     destinations: ConnectedDestinations
     webhooks: WebhooksService
     deliveries: DeliveriesService
+    polling: PollingService
     inbound: InboundService
 
 
@@ -79,7 +85,8 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
             database, hasher, limiter, audit, secure_cookies=settings.public_url.startswith("https://")
         )
         plugins = PluginsService.load()
-        events = EventsService(database, DeliveryRouter())
+        catalogue = Catalogue()
+        events = EventsService(database, DeliveryRouter(Bell(database)), catalogue)
         contacts = ContactsService(database, events)
         connections = ConnectionsService(database, secrets, plugins, events, audit, settings)
         stack.push_async_callback(connections.close)
@@ -87,6 +94,8 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
         client = Client(allow=settings.destination_allow)
         stack.push_async_callback(client.close)
         destinations = ConnectedDestinations(connections)
+        polling = PollingService(database, derived_key(settings.database_url, "poll cursors"))
+        stack.push_async_callback(polling.close)
         yield Services(
             settings=settings,
             database=database,
@@ -100,6 +109,7 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
             keys=KeysService(database, secrets, hasher, limiter, tenants, audit),
             plugins=plugins,
             events=events,
+            event_types=EventTypesService(database),
             contacts=contacts,
             connections=connections,
             suppressions=suppressions,
@@ -107,6 +117,7 @@ async def opened(settings: Settings, *, app_size: int = 16, system_size: int = 8
             client=client,
             destinations=destinations,
             webhooks=WebhooksService(database, secrets, client, destinations),
-            deliveries=DeliveriesService(database, events),
+            deliveries=DeliveriesService(database, events, catalogue),
+            polling=polling,
             inbound=InboundService(database, connections, public_url=settings.public_url),
         )

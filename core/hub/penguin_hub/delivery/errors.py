@@ -49,3 +49,21 @@ class BeingDelivered(Conflict):
     """An attempt is under way; its outcome comes first."""
 
     code = "delivery_in_progress"
+
+
+class WebhookPolled(Conflict):
+    """Nothing is sent to an endpoint that is polled."""
+
+    code = "webhook_polled"
+
+
+class WebhookNotPolled(Conflict):
+    """The endpoint was not made with `"mode": "poll"`."""
+
+    code = "webhook_not_polled"
+
+
+class CursorExpired(Gone):
+    """The cursor is older than the events that are kept: some may have been missed."""
+
+    code = "cursor_expired"

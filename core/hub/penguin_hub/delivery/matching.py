@@ -72,6 +72,8 @@ class Subscription(msgspec.Struct, frozen=True):
     endpoint: str
     events: tuple[str, ...]
     filter: Filter
+    polled: bool = False
+    """Nothing is sent to it: it asks."""
 
 
 def matches(subscription: Subscription, event: Subject) -> bool:

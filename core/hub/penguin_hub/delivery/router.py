@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from penguin_hub.delivery import store_polling
+from penguin_hub.delivery.bell import Bell
 from penguin_hub.delivery.matching import Subject, matches
 from penguin_hub.delivery.naming import delivery_id
 from penguin_hub.delivery.subscriptions import Subscriptions
@@ -14,10 +16,11 @@ from penguin_hub.platform.db import Connection
 
 
 class DeliveryRouter:
-    """One for the process."""
+    """One for the process. `bell` tells those who wait in a poll; without it they look by themselves."""
 
-    def __init__(self) -> None:
+    def __init__(self, bell: Bell | None = None) -> None:
         self._subscriptions = Subscriptions()
+        self._bell = bell
 
     async def route(
         self, connection: Connection, tenant: str, events: Sequence[Routed]
@@ -25,13 +28,22 @@ class DeliveryRouter:
         subscriptions = await self._subscriptions.of(connection, tenant)
         if not subscriptions:
             return []
-        return [
-            (delivery_id(event.id, one.endpoint), one.endpoint, event.id, event.type)
-            for event in events
-            for subject in (subject_of(event),)
-            for one in subscriptions
-            if matches(one, subject)
-        ]
+        pushed: list[tuple[str, str, str, str]] = []
+        polled: list[tuple[str, str]] = []
+        for event in events:
+            subject = subject_of(event)
+            for one in subscriptions:
+                if not matches(one, subject):
+                    continue
+                if one.polled:
+                    polled.append((one.endpoint, event.id))
+                else:
+                    pushed.append((delivery_id(event.id, one.endpoint), one.endpoint, event.id, event.type))
+        if polled:
+            await store_polling.append(connection, tenant, polled)
+            if self._bell is not None:
+                self._bell.after(connection, tenant)
+        return pushed
 
 
 def subject_of(event: Routed) -> Subject:

@@ -42,13 +42,18 @@ Ordered = Annotated[
 ]
 Secret = Annotated[str, msgspec.Meta(max_length=128)]
 Kind = Literal["hmac", "ed25519"]
+Mode = Annotated[
+    Literal["push", "poll"],
+    msgspec.Meta(description="`poll`: no `url`; nothing is sent, and `GET /webhooks/{id}/poll` gives the events."),
+]
 
 DEFAULT_CONCURRENCY = 64
 
 
 class NewWebhook(Input, frozen=True, kw_only=True):
-    """An endpoint: a `url`, or a `connection` whose plugin takes events."""
+    """An endpoint: a `url`, a `connection` whose plugin takes events, or neither and `"mode": "poll"`."""
 
+    mode: Mode = "push"
     url: Url | None = None
     connection: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     events: Patterns
@@ -67,8 +72,9 @@ class NewWebhook(Input, frozen=True, kw_only=True):
 
 
 class ReplacedWebhook(Input, frozen=True, kw_only=True):
-    """What `PUT` sets; what is left out goes back to its default. Secrets and state stay."""
+    """What `PUT` sets; what is left out goes back to its default. Mode, secrets and state stay."""
 
+    mode: Mode = "push"
     url: Url | None = None
     connection: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     events: Patterns
@@ -115,6 +121,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     """An endpoint. `secret` stands in the answer that makes it, and nowhere else."""
 
     id: str
+    mode: Literal["push", "poll"]
     url: str | None
     connection: str | None
     events: list[str]
@@ -135,6 +142,17 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     secret: str | msgspec.UnsetType = msgspec.UNSET
     public_key: str | msgspec.UnsetType = msgspec.UNSET
     """For ed25519: what receivers verify with."""
+
+
+class Polled(msgspec.Struct, frozen=True):
+    """What is new for an endpoint that is polled."""
+
+    data: list[msgspec.Raw]
+    """Each as it would have been delivered, byte for byte."""
+    next_cursor: str
+    """To be given with the next poll, once these are dealt with."""
+    has_more: bool
+    """More is there already."""
 
 
 class Rotation(Input, frozen=True, kw_only=True):

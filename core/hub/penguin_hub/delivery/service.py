@@ -17,6 +17,7 @@ from penguin_hub.delivery.matching import Filter
 from penguin_hub.delivery.schemas import (
     ChangedWebhook,
     Health,
+    Mode,
     NewWebhook,
     ReplacedWebhook,
     Rotated,
@@ -61,7 +62,7 @@ class WebhooksService:
 
     async def create(self, principal: Principal, new: NewWebhook, once: Once) -> Webhook:
         """Raises Invalid, UrlNotAllowed, TooManyWebhooks."""
-        await self._vet(principal.tenant, new.url, new.connection)
+        await self._vet(principal.tenant, new.url, new.connection, new.mode)
         held, columns = await self._settled(Held([]), new, url=new.url, plain={})
         secret = _secret(new.secret, new.signing)
         held = msgspec.structs.replace(held, signing=[HeldSecret(secret)])
@@ -102,13 +103,13 @@ class WebhooksService:
 
     async def replace(self, tenant: str, webhook_id: str, wanted: ReplacedWebhook) -> Webhook:
         """Raises WebhookNotFound, Invalid, UrlNotAllowed."""
-        await self._vet(tenant, wanted.url, wanted.connection)
+        await self._vet(tenant, wanted.url, wanted.connection, wanted.mode)
         return await self._change(tenant, webhook_id, _values(wanted), wanted)
 
     async def change(self, tenant: str, webhook_id: str, wanted: ChangedWebhook) -> Webhook:
         """Raises WebhookNotFound, Invalid, UrlNotAllowed."""
         if wanted.url is not msgspec.UNSET:
-            await self._vet(tenant, wanted.url, None)
+            await self._vet(tenant, wanted.url, None, "push")
         values = _values(wanted)
         if wanted.enabled is not msgspec.UNSET:
             values |= {"enabled": wanted.enabled, "disabled_reason": None if wanted.enabled else "manual"}
@@ -174,8 +175,14 @@ class WebhooksService:
             values |= columns
         async with self._database.tenant(tenant) as connection:
             before = await _known(connection, tenant, webhook_id, lock=True)
-            if (before["url"] is None and values.get("url")) or (before["url"] and values.get("connection_id")):
-                raise Invalid.field("#", "kind", "An endpoint stays what it is, a URL or a connection; make a new one.")
+            if (
+                values.pop("mode", before["mode"]) != before["mode"]
+                or (before["url"] is None and values.get("url"))
+                or (before["url"] and values.get("connection_id"))
+            ):
+                raise Invalid.field(
+                    "#", "kind", "An endpoint stays what it is, a URL, a connection or polled; make a new one."
+                )
             row = await store.change(connection, tenant, webhook_id, values)
             if row is None:
                 raise WebhookNotFound("There is no such endpoint.")
@@ -184,7 +191,11 @@ class WebhooksService:
             await store.bump(connection, tenant)
             return (await self._with_health(connection, tenant, [row]))[0]
 
-    async def _vet(self, tenant: str, url: str | None, connection: str | None) -> None:
+    async def _vet(self, tenant: str, url: str | None, connection: str | None, mode: Mode) -> None:
+        if mode == "poll":
+            if url is not None or connection is not None:
+                raise Invalid.field("#/mode", "exclusive", "A polled endpoint has neither `url` nor `connection`.")
+            return
         if (url is None) is (connection is None):
             raise Invalid.field("#/url", "required", "Give either `url` or `connection`.")
         if connection is not None:
@@ -246,7 +257,7 @@ def _values(wanted: NewWebhook | ReplacedWebhook | ChangedWebhook) -> dict[str, 
         "ordered": wanted.ordered,
     }
     if not isinstance(wanted, ChangedWebhook):
-        given["connection_id"] = wanted.connection
+        given |= {"connection_id": wanted.connection, "mode": wanted.mode}
     values = {name: value for name, value in given.items() if value is not msgspec.UNSET}
     if isinstance(values.get("retry"), str):
         values["retry"] = list(retry.PRESETS[values["retry"]])
@@ -273,6 +284,7 @@ def _public(secret: str) -> str | msgspec.UnsetType:
 def _shown(row: Record, stats: Record | None) -> Webhook:
     return Webhook(
         id=row["id"],
+        mode=row["mode"],
         url=row["url"],
         connection=row["connection_id"],
         events=row["events"],

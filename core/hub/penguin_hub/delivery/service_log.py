@@ -13,6 +13,7 @@ from penguin_hub.delivery.errors import (
     RecoveryNotFound,
     WebhookDisabled,
     WebhookNotFound,
+    WebhookPolled,
 )
 from penguin_hub.delivery.naming import delivery_id
 from penguin_hub.delivery.schemas import (
@@ -186,6 +187,8 @@ async def _enabled(connection: Connection, tenant: str, webhook_id: str) -> None
     row = await store.get(connection, tenant, webhook_id) if ids.is_id(webhook_id, "whk") else None
     if row is None:
         raise WebhookNotFound("There is no such endpoint.")
+    if row["mode"] == "poll":
+        raise WebhookPolled("Nothing is sent to this endpoint: it is polled, and what is kept can be polled again.")
     if not row["enabled"]:
         raise WebhookDisabled("This endpoint is disabled; enable it first.")
 

@@ -8,7 +8,7 @@ from penguin_hub.platform import ids
 from penguin_hub.platform.db import Connection
 
 # Table -> the prefix of the ids it is partitioned by.
-PARTITIONED = {"events": "evt", "deliveries": "dlv", "attempts": "dlv"}
+PARTITIONED = {"events": "evt", "deliveries": "dlv", "attempts": "dlv", "polled_events": "evt"}
 
 
 async def make(connection: Connection, first: datetime, days: int) -> int:

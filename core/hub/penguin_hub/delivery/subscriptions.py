@@ -29,7 +29,12 @@ class Subscriptions:
             known = (
                 version,
                 tuple(
-                    Subscription(row["id"], tuple(row["events"]), msgspec.convert(row["filter"], Filter))
+                    Subscription(
+                        row["id"],
+                        tuple(row["events"]),
+                        msgspec.convert(row["filter"], Filter),
+                        polled=row["mode"] == "poll",
+                    )
                     for row in rows
                 ),
             )

@@ -18,6 +18,7 @@ from piccolo.table import Table
 class Webhooks(Table, tablename="webhooks"):
     tenant_id = Text()
     id = Text(primary_key=True)
+    mode = Text()
     url = Text(null=True)
     connection_id = Text(null=True)
     events = Array(Text())
@@ -113,3 +114,12 @@ class Attempts(Table, tablename="attempts"):
     error = Text(null=True)
     duration_ms = Integer()
     detail = Bytea()
+
+
+class PolledEvents(Table, tablename="polled_events"):
+    """What endpoints that are polled are to get (migration 10). Partitioned as `events` are; `xid` is of type xid8."""
+
+    tenant_id = Text()
+    endpoint_id = Text()
+    id = Text(primary_key=True)
+    xid = BigInt()

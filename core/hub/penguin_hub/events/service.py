@@ -87,7 +87,7 @@ class EventsService:
         return number
 
     async def publish_one(self, principal: Principal, event: PublishedEvent, once: Once) -> Accepted:
-        """A tenant's own event. Raises DuplicateEvent, EventTooLarge, Invalid (also of its catalogue), and what `once` raises."""
+        """A tenant's own event. Raises DuplicateEvent, EventTooLarge, Invalid, what the catalogue and `once` raise."""
         _check(event, "#")
         async with self._database.tenant(principal.tenant) as connection:
             await once.begin(connection)

@@ -19,6 +19,7 @@ TAGS = {
     "Suppressions": "Addresses that are not written to.",
     "Webhooks": "Endpoints of yours that hear of events, and the log of what they were sent.",
     "Events": "What happened, and events of your own.",
+    "Event types": "What events there are, and what they carry.",
     "Inbound": "What providers sent us, as it came.",
     "Connections": "Your accounts at providers.",
     "Plugins": "What can be connected.",

@@ -155,11 +155,16 @@ class Session:
 
 
 class Listener:
-    """Hears one channel. `heard` is set by each notice; the payload is not looked at: a notice is only a hint."""
+    """Hears one channel. `heard` is set by each notice, `told` gathers their payloads: a notice is only a hint."""
 
     def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
         self._connection = connection
         self.heard = asyncio.Event()
+        self.told: set[str] = set()
+
+    def _hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        self.told.add(str(payload))
+        self.heard.set()
 
     @classmethod
     async def open(cls, url: str, channel: str) -> "Listener":
@@ -167,7 +172,7 @@ class Listener:
             connection = await asyncpg.connect(url, timeout=ACQUIRE_SECONDS)
             listener = cls(connection)
             try:
-                await connection.add_listener(channel, lambda *_: listener.heard.set())
+                await connection.add_listener(channel, listener._hear)
             except BaseException:
                 connection.terminate()
                 raise
