@@ -22,6 +22,7 @@ async def town(founded_town: Town) -> AsyncIterator[Town]:
     cluster.disarm()
     await cluster.remove(*(name for name in cluster.parts if not name.startswith("api-")))
     cluster.right_clocks()
+    cluster.poison.unlink(missing_ok=True)
     for name, part in cluster.parts.items():
         if not part.is_alive:
             cluster.start(part)

@@ -90,6 +90,7 @@ class Cluster:
         for name in names:
             extra = [] if window is None else ["--window", str(window)]
             extra += [] if lease is None else ["--lease", str(lease)]
+            extra += ["--poison", str(self.poison)]
             clock = ["--clock", str(self._clock(name))] if self._clock(name).exists() else []
             self._add(name, "worker", "--name", name, *extra, *clock)
         await asyncio.gather(*(self.at_work(name) for name in names))
@@ -195,6 +196,11 @@ class Cluster:
     def disarm(self) -> None:
         for file in self.armed.iterdir():
             file.unlink(missing_ok=True)
+
+    @property
+    def poison(self) -> Path:
+        """While it is there, workers die of providers' requests that hold its text."""
+        return self.home.path / "poison"
 
     # Clocks
 

@@ -6,6 +6,9 @@
 A point is armed by a file of its name in the folder `--armed`. The first process that passes the point takes the file
 away and is killed there by SIGKILL, as if by an operator: no handler runs, nothing is flushed.
 
+`--poison` names a file that holds a word: the process dies in the middle of understanding a provider's request that
+has the word in it, as a plugin's native code might make it die.
+
 `--clock` names a file that holds by how many seconds this process's clock is wrong; it is read at each look.
 
 `--lease` shortens every lease and, with it, the deadline of a delivery: a test need not wait for a minute to see that
@@ -59,6 +62,7 @@ def main() -> None:
     parser.add_argument("--window", type=float)
     parser.add_argument("--name")
     parser.add_argument("--clock", type=Path)
+    parser.add_argument("--poison", type=Path)
     given = parser.parse_args()
     logging.configure(json=True)
     settings = settings_module.load(os.environ, data=given.data)
@@ -87,6 +91,8 @@ def _adjust(given: argparse.Namespace) -> None:
             setattr(module, "LEASE_SECONDS", given.lease)  # noqa: B010 -- likewise
     if given.window is not None:
         options["health"] = Health(timedelta(seconds=given.window))
+    if given.poison is not None:
+        InboundWorker._understood = _poisoned(InboundWorker._understood, given.poison)
     setattr(worker, "DeliveryWorker", partial(DeliveryWorker, **options))  # noqa: B010 -- likewise
     if given.name is not None:
         # So that a receiver can tell whose delivery it was.
@@ -98,6 +104,15 @@ async def _work(settings: settings_module.Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await worker.run(settings, stop)
+
+
+def _poisoned(method: Callable[..., Any], file: Path) -> Callable[..., Any]:
+    def understood(self: InboundWorker, row: Any) -> Any:
+        if file.exists() and file.read_bytes() in row["body"]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, row)
+
+    return understood
 
 
 def _mortal(method: Callable[..., Any], armed: Path, when: str) -> Callable[..., Any]:

@@ -137,7 +137,7 @@ class Producer:
         if answer is None:
             return None
         ids = self.ids(kind, answer)
-        if kind == "inbound" and not await self._report(tenant, ids[0], op, patience):
+        if kind == "inbound" and not await self.report(tenant, ids[0], op, patience):
             # The message is promised, what becomes of it is not.
             kind = "email"
         accepted = Accepted(op, kind, tenant.id, ids)
@@ -169,7 +169,14 @@ class Producer:
             message["connection"] = tenant.postmark or ""
         return "/api/v1/emails/send", tenant.live_key if live else tenant.test_key, message
 
-    async def _report(self, tenant: Tenant, email: str, op: str, patience: float) -> bool:
+    async def send(self, tenant: Tenant) -> tuple[str, str]:
+        """A live message; its operation, and its id."""
+        op = f"{self._run}-{next(self._numbers)}"
+        self.log.tried[op] = ("inbound", tenant.id)
+        path, key, body = self.request(op, "inbound", tenant)
+        return op, (await self.must("POST", path, key, body))["id"]
+
+    async def report(self, tenant: Tenant, email: str, op: str, patience: float = 40.0) -> bool:
         """The provider tells what became of the message; it too repeats itself until it is heard."""
         body = {
             "RecordType": "Delivery",

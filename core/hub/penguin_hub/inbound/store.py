@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from penguin_hub.http.paging import Paging
 from penguin_hub.platform.db import Connection, Record
+
+DIED: Final = "The process that worked on it died."
+"""The error of a request that was in a dead worker's hands, whether or not it was the cause."""
 
 
 async def insert(
@@ -57,6 +61,20 @@ async def claim(connection: Connection, *, count: int, lease: float, token: int)
         """,
         count,
         lease,
+        token,
+    )
+
+
+async def put_back(connection: Connection, rows: Sequence[Record], token: int) -> None:
+    """Undo the claim of these, as if they had never been touched."""
+    await connection.execute(
+        """
+        UPDATE inbound_requests r SET attempts = r.attempts - 1, lease_until = NULL, lease_token = NULL
+        FROM unnest($1::text[], $2::text[]) AS mine (tenant_id, id)
+        WHERE r.tenant_id = mine.tenant_id AND r.id = mine.id AND r.lease_token = $3
+        """,
+        [row["tenant_id"] for row in rows],
+        [row["id"] for row in rows],
         token,
     )
 
@@ -173,8 +191,9 @@ async def drop_before(connection: Connection, moment: datetime, count: int) -> i
 async def give_back_of(connection: Connection, worker: int) -> int:
     """End the leases of a dead worker (see `platform.presence`); how many."""
     done = await connection.execute(
-        """UPDATE inbound_requests SET lease_until = NULL, lease_token = NULL
+        """UPDATE inbound_requests SET lease_until = NULL, lease_token = NULL, error = $2
            WHERE state = 'pending' AND lease_token >> 32 = $1""",
         worker,
+        DIED,
     )
     return int(done.rpartition(" ")[2])

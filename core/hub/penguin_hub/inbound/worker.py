@@ -33,6 +33,8 @@ _BATCH: Final = 64
 _AT_ONCE: Final = 4
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0)
 _MAX_ERROR: Final = 500
+_DEATHS: Final = 2
+"""So many may be chance: a worker that is killed has a whole batch in its hands."""
 
 
 class InboundWorker:
@@ -89,6 +91,10 @@ class InboundWorker:
         async with self._database.system() as connection:
             rows = await store.claim(connection, count=_BATCH, lease=self._lease, token=token)
             ahead = None if rows else await store.next_due(connection)
+            if suspect := next((row for row in rows if _is_suspect(row)), None):
+                # Alone: if it is what kills us, it takes nobody's attempts but its own.
+                await store.put_back(connection, [row for row in rows if row is not suspect], token)
+                rows = [suspect]
         # One connection's requests in the order they came; different connections beside each other.
         queues: dict[str, list[Record]] = {}
         for row in sorted(rows, key=lambda row: row["id"]):
@@ -183,6 +189,11 @@ class InboundWorker:
                 if listener is not None:
                     await listener.close()
             await asyncio.sleep(POLL_SECONDS)
+
+
+def _is_suspect(row: Record) -> bool:
+    """More than one worker died while it had this request."""
+    return bool(row["attempts"] > _DEATHS and row["error"] == store.DIED)
 
 
 def _clean(text: str) -> str:
