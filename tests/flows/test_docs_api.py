@@ -40,6 +40,7 @@ async def test_the_answers_on_the_pages_are_those_of_the_hub(start_hub: Callable
                     assert same(json.loads(answer.code), json.loads(said)), f"{page}: {said}"
                 else:
                     assert said.split() == answer.code.split(), page
+        assert 'id="validation_failed"' in await terminal.run('curl -sSf "$HUB/docs/errors"')
         # One message, although the page sent it twice and a changed one once.
         sent = await terminal.run('curl -sS "$HUB/api/v1/emails?offset=0" -H "Authorization: Bearer $TEST_KEY"')
         assert [message["subject"] for message in json.loads(sent)["data"]] == ["Order 1001"]
