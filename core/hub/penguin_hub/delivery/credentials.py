@@ -68,7 +68,7 @@ def _fit(held: Held, plain: Mapping[str, str], url: str | None) -> None:
     ):
         raise Invalid.field("#/legacy_signature/header", "conflict", "This header has another value already.")
     if url is None and (held.auth is not None or held.legacy is not None):
-        raise Invalid.field("#/auth", "kind", "A connection brings its own authentication.")
+        raise Invalid.field("#/auth", "kind", "Only an endpoint with a URL is authenticated to, or signed for.")
     if isinstance(held.auth, MutualTls) and not (url or "").lower().startswith("https:"):
         raise Invalid.field("#/url", "https_required", "A client certificate is presented over https only.")
 

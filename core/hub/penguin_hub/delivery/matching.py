@@ -74,6 +74,7 @@ class Subscription(msgspec.Struct, frozen=True):
     filter: Filter
     polled: bool = False
     """Nothing is sent to it: it asks."""
+    ordered: bool = False
 
 
 def matches(subscription: Subscription, event: Subject) -> bool:

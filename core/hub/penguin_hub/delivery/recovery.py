@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from penguin_hub.delivery import store_log, store_recovery
+from penguin_hub.delivery import store_log, store_order, store_recovery
 from penguin_hub.delivery.matching import Filter, Subject, Subscription, matches
 from penguin_hub.delivery.naming import delivery_id
 from penguin_hub.platform.db import Database, Record
@@ -41,6 +41,8 @@ async def carry_on(database: Database) -> bool:
         ]
         requeued = len(await store_log.requeue(connection, tenant, again)) if again else 0
         requeued += await store_log.enqueue(connection, tenant, webhook, missed, lane=2)
+        if row["ordered"]:
+            await store_order.arrange(connection, tenant, again + [name for name, _, _ in missed])
         await store_recovery.advance(
             connection,
             row,

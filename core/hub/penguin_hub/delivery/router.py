@@ -24,11 +24,11 @@ class DeliveryRouter:
 
     async def route(
         self, connection: Connection, tenant: str, events: Sequence[Routed]
-    ) -> list[tuple[str, str, str, str]]:
+    ) -> list[tuple[str, str, str, str, str | None]]:
         subscriptions = await self._subscriptions.of(connection, tenant)
         if not subscriptions:
             return []
-        pushed: list[tuple[str, str, str, str]] = []
+        pushed: list[tuple[str, str, str, str, str | None]] = []
         polled: list[tuple[str, str]] = []
         for event in events:
             subject = subject_of(event)
@@ -38,7 +38,8 @@ class DeliveryRouter:
                 if one.polled:
                     polled.append((one.endpoint, event.id))
                 else:
-                    pushed.append((delivery_id(event.id, one.endpoint), one.endpoint, event.id, event.type))
+                    key = event.subject if one.ordered else None
+                    pushed.append((delivery_id(event.id, one.endpoint), one.endpoint, event.id, event.type, key))
         if polled:
             await store_polling.append(connection, tenant, polled)
             if self._bell is not None:

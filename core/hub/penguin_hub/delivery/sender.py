@@ -9,7 +9,7 @@ from penguin_hub_sdk.connectors import Event
 from penguin_hub_sdk.errors import PluginError
 from penguin_hub_sdk.signing import signature
 
-from penguin_hub.delivery import tokens
+from penguin_hub.delivery import store_order, tokens
 from penguin_hub.delivery.attempts import Detail, pack
 from penguin_hub.delivery.client import SENTENCES, Answer, Client, Timings
 from penguin_hub.delivery.destinations import Destination, Job
@@ -20,7 +20,7 @@ from penguin_hub.platform.errors import HubError
 log = structlog.get_logger(__name__)
 
 TRIGGERS = ("event", "retry", "replay")
-"""By lane."""
+"""By lane, but for what keeps an order: there retries stay in their lane."""
 
 
 class Connectors(Protocol):
@@ -107,7 +107,8 @@ class Sender:
         kind = "r" if verdict.state == "retry" else "f"
         if probe and verdict.state != "succeeded" and not verdict.disable:
             kind = "p"
-        trigger = "probe" if probe else TRIGGERS[job.lane]
+        lane = min(job.attempt, 1) if job.lane == store_order.LANE else job.lane
+        trigger = "probe" if probe else TRIGGERS[lane]
         detail = Detail(
             trigger,
             tuple(

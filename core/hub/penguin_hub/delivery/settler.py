@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import Counter as TallyOf
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -34,12 +35,22 @@ _PAUSE_SECONDS: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Settler:
-    """One for the worker. What it holds when the process is killed is delivered again, with the same id."""
+    """One for the worker. What it holds when the process is killed is delivered again, with the same id.
 
-    def __init__(self, database: Database, events: EventsService, health: Health) -> None:
+    `written` is told what has been committed.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventsService,
+        health: Health,
+        written: Callable[[Sequence[Result]], None] = lambda _: None,
+    ) -> None:
         self._database = database
         self._events = events
         self._health = health
+        self._written = written
         self._waiting: list[Result] = []
         self._news = asyncio.Event()
         self._stats_at = 0.0
@@ -106,6 +117,7 @@ class Settler:
                 await self._health.flush(connection)
         if flush:
             self._stats_at = now
+        self._written(kept)
         FENCED.inc(len(batch) - len(kept))
         self._health.count(kept)
         tried = [result for result in kept if result.attempt_id is not None]

@@ -11,7 +11,8 @@ from penguin_hub.platform.db import Connection, Record
 _CHANGEABLE = {
     "url": "text", "connection_id": "text", "events": "text[]", "description": "text", "filter": "jsonb",
     "headers": "jsonb", "secret_headers": "text[]", "retry": "float8[]", "rate": "float8", "concurrency": "smallint",
-    "enabled": "boolean", "disabled_reason": "text", "mode": "text", "auth": "jsonb", "legacy_signature": "jsonb", "ordered": "boolean",
+    "enabled": "boolean", "disabled_reason": "text", "mode": "text", "auth": "jsonb", "legacy_signature": "jsonb",
+    "ordered": "boolean",
 }  # fmt: skip
 
 
@@ -32,8 +33,8 @@ async def bump(connection: Connection, tenant: str) -> None:
 
 async def enabled(connection: Connection, tenant: str) -> list[Record]:
     return await connection.fetch(
-        "SELECT id, events, filter, mode FROM webhooks WHERE tenant_id = $1 AND enabled AND deleted_at IS NULL "
-        "ORDER BY id",
+        "SELECT id, events, filter, mode, ordered FROM webhooks "
+        "WHERE tenant_id = $1 AND enabled AND deleted_at IS NULL ORDER BY id",
         tenant,
     )
 

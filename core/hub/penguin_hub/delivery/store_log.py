@@ -93,8 +93,11 @@ async def hurry(connection: Connection, tenant: str, delivery_id: str) -> bool |
     if row["leased"]:
         return False
     await connection.execute(
-        "UPDATE delivery_queue SET due_at = now(), lane = 2, series = attempt, lease_until = NULL, lease_token = NULL "
-        "WHERE tenant_id = $1 AND id = $2",
+        """
+        UPDATE delivery_queue SET due_at = now(), lane = CASE WHEN ordering_key IS NULL THEN 2 ELSE lane END,
+            series = attempt, lease_until = NULL, lease_token = NULL
+        WHERE tenant_id = $1 AND id = $2
+        """,
         tenant,
         delivery_id,
     )

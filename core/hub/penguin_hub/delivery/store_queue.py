@@ -6,6 +6,7 @@ Every moment is the database's own, so that a worker with a wrong clock neither 
 from collections.abc import Sequence
 from typing import Any
 
+from penguin_hub.delivery import store_order
 from penguin_hub.platform.db import Connection, Record
 
 # A worker's transaction may be forgotten by a crash of PostgreSQL: then the lease or the outcome is missing, and the
@@ -66,7 +67,7 @@ _SETTLE = """
     ), again AS (
         UPDATE delivery_queue q SET
             lease_until = NULL, lease_token = NULL, due_at = now() + r.delay * interval '1 second',
-            lane = CASE r.kind WHEN 'r' THEN 1 ELSE q.lane END,
+            lane = CASE WHEN r.kind = 'r' AND q.ordering_key IS NULL THEN 1 ELSE q.lane END,
             attempt = (q.attempt + (r.kind <> 'b')::int)::smallint,
             series = (q.series + (r.kind = 'p')::int)::smallint,
             last_status = CASE r.kind WHEN 'b' THEN q.last_status ELSE r.status END,
@@ -173,6 +174,12 @@ async def give_back_of(connection: Connection, worker: int) -> int:
 
 
 async def longest_overdue(connection: Connection) -> float:
-    """Seconds since the oldest due delivery became due; 0 when none waits. One probe for each endpoint with work."""
-    found: float | None = await connection.fetchval("SELECT -min(seconds) FROM (" + _DUE + ") AS due")  # noqa: S608 -- a constant
+    """Seconds since the oldest due delivery became due; 0 when none waits. One probe for each endpoint with work.
+
+    What keeps an order is left out: it may wait behind another without anybody being late.
+    """
+    found: float | None = await connection.fetchval(
+        "SELECT -min(seconds) FROM (" + _DUE + ") AS due WHERE lane <> $1",  # noqa: S608 -- a constant
+        store_order.LANE,
+    )
     return max(0.0, found or 0.0)

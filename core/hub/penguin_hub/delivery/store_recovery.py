@@ -37,7 +37,8 @@ async def take(connection: Connection) -> Record | None:
     """A running recovery that no other worker is at, with its endpoint; locked until the transaction ends."""
     return await connection.fetchrow(
         """
-        SELECT r.*, w.enabled AND w.deleted_at IS NULL AS active, w.events, w.filter FROM webhook_recoveries r
+        SELECT r.*, w.enabled AND w.deleted_at IS NULL AS active, w.events, w.filter, w.ordered
+        FROM webhook_recoveries r
         JOIN webhooks w ON w.tenant_id = r.tenant_id AND w.id = r.webhook_id
         WHERE r.state = 'running' ORDER BY r.id LIMIT 1 FOR UPDATE OF r SKIP LOCKED
         """

@@ -34,6 +34,7 @@ class Subscriptions:
                         tuple(row["events"]),
                         msgspec.convert(row["filter"], Filter),
                         polled=row["mode"] == "poll",
+                        ordered=row["ordered"],
                     )
                     for row in rows
                 ),

@@ -14,10 +14,11 @@ import structlog
 from msgspec import structs
 from prometheus_client import Counter, Gauge
 
-from penguin_hub.delivery import destinations, recovery, store_queue
+from penguin_hub.delivery import destinations, recovery, store_order, store_queue
 from penguin_hub.delivery.client import DEADLINE_SECONDS, Client
 from penguin_hub.delivery.destinations import RETRY_SECONDS, Destination, Job
 from penguin_hub.delivery.health import Health
+from penguin_hub.delivery.ordering import Ordering
 from penguin_hub.delivery.sender import Connectors, Result, Sender, given_back
 from penguin_hub.delivery.settler import Settler
 from penguin_hub.delivery.shares import Wish, share
@@ -75,7 +76,7 @@ class DeliveryWorker:
         self._secrets = secrets
         self._client = client
         self._sender = Sender(client, connectors)
-        self._settler = Settler(database, events, health or Health())
+        self._settler = Settler(database, events, health or Health(), self._written)
         self._slots = Slots(slots)
         self._lease = lease
         self._usable = max(lease / 4, lease - deadline - _MARGIN_SECONDS)
@@ -86,6 +87,7 @@ class DeliveryWorker:
         self._tasks: set[asyncio.Task[None]] = set()
         self._kick = asyncio.Event()
         self._look_at = 0.0
+        self._ordering = Ordering()
         self._buffered = 0
         self._bytes = 0
         self._typical = 2048.0
@@ -166,12 +168,11 @@ class DeliveryWorker:
             await store_queue.setup(connection)
             if now >= self._look_at:
                 await self._look(connection, now)
-            wanted = share(self._backlog, self._room(), capacity, self._turns)
+            wanted = share(self._eligible(now), self._room(), capacity, self._turns)
             if not wanted:
-                return max(0.0, self._look_at - time.monotonic())
+                return self._pause()
             expires = time.monotonic() + self._usable
-            rows = await store_queue.claim(connection, wanted, lease=self._lease, token=token)
-            self._forget_drained(wanted, rows)
+            rows = await self._claim(connection, wanted, token)
             jobs = [Job(row, token, expires) for row in rows]
             stale = await self._check(connection, jobs)
             bodies = await store_queue.bodies(connection, list({(job.tenant, job.event) for job in jobs}))
@@ -183,7 +184,44 @@ class DeliveryWorker:
         for row in stale:
             self._load(row)
         self._admit(jobs, waits)
-        return 0.0 if self._backlog and self._capacity() > 0 and jobs else max(0.0, self._look_at - time.monotonic())
+        return 0.0 if self._backlog and self._capacity() > 0 and jobs else self._pause()
+
+    def _eligible(self, now: float) -> list[Wish]:
+        if now >= self._ordering.next_at:
+            return self._backlog
+        return [wish for wish in self._backlog if not self._keeps_order(wish.endpoint, wish.lane)]
+
+    def _pause(self) -> float:
+        held = any(wish.lane == store_order.LANE for wish in self._backlog)
+        until = min(self._look_at, self._ordering.next_at) if held else self._look_at
+        return max(0.0, until - time.monotonic())
+
+    def _keeps_order(self, endpoint: str, lane: int) -> bool:
+        """Not where all is to be discarded: order would only make it slow."""
+        settings = self._known[endpoint].settings
+        return lane == store_order.LANE and (settings is None or settings.active)
+
+    async def _claim(self, connection: Connection, wanted: Sequence[tuple[str, int, int]], token: int) -> list[Record]:
+        plain: list[tuple[str, int, int]] = []
+        ordered: list[tuple[str, int, int]] = []
+        for wish in wanted:
+            (ordered if self._keeps_order(wish[0], wish[1]) else plain).append(wish)
+        rows: list[Record] = []
+        if plain:
+            rows = await store_queue.claim(connection, plain, lease=self._lease, token=token)
+            self._forget_drained(plain, rows)
+        if ordered:
+            more, drained = await self._ordering.claim(connection, ordered, lease=self._lease, token=token)
+            rows = [*rows, *more]
+            self._forget_drained(drained, [])
+        return rows
+
+    def _written(self, results: Sequence[Result]) -> None:
+        """What was finished lets the next of its key go."""
+        ended = {r.job.endpoint: r.job.tenant for r in results if r.kind == "f" and r.job.lane == store_order.LANE}
+        if ended:
+            self._backlog += self._ordering.released(ended, self._backlog)
+            self._kick.set()
 
     async def _look(self, connection: Connection, now: float) -> None:
         rows = await store_queue.due(connection)

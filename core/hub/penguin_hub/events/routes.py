@@ -60,7 +60,9 @@ async def list_events(
         str | None, Parameter(description="Only this type, or a family such as `email.*`.", max_length=128)
     ] = None,
     workspace: Annotated[str | None, Parameter(description="Only of this workspace.", max_length=64)] = None,
-    subject: Annotated[str | None, Parameter(description="Only about this thing, by its id.", max_length=64)] = None,
+    subject: Annotated[
+        str | None, Parameter(description="Only about this thing, by its id or `ordering_key`.", max_length=128)
+    ] = None,
     since: Annotated[datetime | None, Parameter(description="Only what was published at this moment or later.")] = None,
     until: Annotated[datetime | None, Parameter(description="Only what was published before this moment.")] = None,
 ) -> Page[Event]:

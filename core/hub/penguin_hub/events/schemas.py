@@ -29,7 +29,7 @@ class NewEvent(msgspec.Struct, frozen=True, kw_only=True):
     occurred_at: datetime | None = None
     test: bool = False
     subject: str | None = None
-    """The id of what it is about (`eml_...`, `con_...`)."""
+    """The id of what it is about (`eml_...`, `con_...`), whose order is kept where an endpoint asks for order."""
     message_id: str | None = None
     """A tenant's own id; otherwise the event's id is the message's."""
 
@@ -44,6 +44,9 @@ class PublishedEvent(Input, frozen=True, kw_only=True):
     workspace: Annotated[str, msgspec.Meta(max_length=64)] | None = None
     tags: Annotated[tuple[Tag, ...], msgspec.Meta(max_length=50)] = ()
     occurred_at: datetime | None = None
+    ordering_key: Annotated[str, msgspec.Meta(min_length=1, max_length=128)] | None = None
+    """What it is about, such as an order's number: its `subject` from then on. Endpoints that ask for order get the
+    events of one key one after the other."""
 
 
 class Accepted(msgspec.Struct, frozen=True):

@@ -28,16 +28,16 @@ class Routed(msgspec.Struct, frozen=True, kw_only=True):
     workspace: str | None
     tags: Sequence[str]
     test: bool
+    subject: str | None
+    """Whose order is kept where an endpoint asks for order."""
     data: Mapping[str, Any] | msgspec.Raw
 
 
 class Router(Protocol):
     """Who wants which event. The delivery feature is one; events know nothing else of it."""
 
-    async def route(
-        self, connection: Connection, tenant: str, events: Sequence[Routed]
-    ) -> Sequence[tuple[str, str, str, str]]:
-        """For each delivery: its id, the endpoint, the event's id, the event's type."""
+    async def route(self, connection: Connection, tenant: str, events: Sequence[Routed]) -> Sequence[store.DeliveryRow]:
+        """For each delivery: its id, the endpoint, the event's id, the event's type, the key whose order it keeps."""
         ...
 
 
@@ -82,7 +82,9 @@ class EventsService:
         """An event for one endpoint alone, whatever others want: `delivery` makes (delivery id, endpoint) of its id."""
         number = ids.new("evt")
         delivery_id, endpoint = delivery(number)
-        await store.append(connection, tenant, [_row(event, number)], [(delivery_id, endpoint, number, event.type)])
+        await store.append(
+            connection, tenant, [_row(event, number)], [(delivery_id, endpoint, number, event.type, None)]
+        )
         self.wake.after(connection)
         return number
 
@@ -135,6 +137,7 @@ class EventsService:
                 tags=event.tags,
                 occurred_at=event.occurred_at,
                 test=principal.environment == "test",
+                subject=event.ordering_key,
                 message_id=event.id,
             )
             for event in events
@@ -188,6 +191,7 @@ class EventsService:
                 workspace=event.workspace,
                 tags=event.tags,
                 test=event.test,
+                subject=event.subject,
                 data=event.data,
             )
             for event, number in zip(events, numbers, strict=True)
@@ -226,6 +230,8 @@ def _check(event: PublishedEvent, pointer: str) -> None:
         raise Invalid.field(f"{pointer}/data", "type", "The data of an event is a JSON object.")
     if event.occurred_at is not None and event.occurred_at.tzinfo is None:
         raise Invalid.field(f"{pointer}/occurred_at", "format", "Give the time with its zone.")
+    if event.ordering_key is not None and not event.ordering_key.isprintable():
+        raise Invalid.field(f"{pointer}/ordering_key", "format", "An ordering key holds no control characters.")
     if not all(tag.isprintable() for tag in event.tags):
         raise Invalid.field(f"{pointer}/tags", "format", "Tags hold no control characters.")
 

@@ -10,8 +10,8 @@ from penguin_hub.platform.db import Connection, Record
 
 # What one event brings to the log: (id, workspace, type, message_id, subject, tags as one text, test, body).
 EventRow = tuple[str, str | None, str, str | None, str | None, list[str], bool, bytes]
-# One queued delivery: (id, endpoint, event, type).
-DeliveryRow = tuple[str, str, str, str]
+# One queued delivery: (id, endpoint, event, type, the key whose order it keeps, if any).
+DeliveryRow = tuple[str, str, str, str, str | None]
 
 _INSERT_ONE = """
     WITH event AS (
@@ -43,24 +43,34 @@ _WHERE = """
         AND ($7::text IS NULL OR subject = $7)
 """
 
+# Lane 3: see delivery/store_order. Places are drawn here, so that whoever publishes after another's commit comes after.
+_INSERT_ORDERED = """
+    INSERT INTO delivery_queue (tenant_id, id, endpoint_id, event_id, type, lane, due_at, ordering_key, place)
+    SELECT $1, d.id, d.endpoint_id, d.event_id, d.type, 3, clock_timestamp(), d.key, nextval('delivery_places')
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY
+        AS d (id, endpoint_id, event_id, type, key, number)
+    ORDER BY d.number
+"""
+
 
 async def append(
     connection: Connection, tenant: str, events: Sequence[EventRow], deliveries: Sequence[DeliveryRow]
 ) -> None:
     """Events and the deliveries they cause, in the caller's transaction."""
+    plain = [row for row in deliveries if row[4] is None]
+    if len(plain) < len(deliveries):
+        ordered = [row for row in deliveries if row[4] is not None]
+        await connection.execute(_INSERT_ORDERED, tenant, *(list(column) for column in zip(*ordered, strict=True)))
     if len(events) == 1:
-        await connection.execute(
-            _INSERT_ONE, tenant, *events[0], [row[0] for row in deliveries], [row[1] for row in deliveries]
-        )
+        await connection.execute(_INSERT_ONE, tenant, *events[0], [row[0] for row in plain], [row[1] for row in plain])
         return
     columns: list[list[Any]] = [list(column) for column in zip(*events, strict=True)]
     # An array of arrays of different lengths has no form in PostgreSQL; tags hold no control characters.
     columns[5] = ["\x1f".join(tags) for tags in columns[5]]
     await connection.execute(_INSERT_EVENTS, tenant, *columns)
-    if deliveries:
-        await connection.execute(
-            _INSERT_DELIVERIES, tenant, *(list(column) for column in zip(*deliveries, strict=True))
-        )
+    if plain:
+        *four, _ = zip(*plain, strict=True)
+        await connection.execute(_INSERT_DELIVERIES, tenant, *(list(column) for column in four))
 
 
 async def claim_keys(connection: Connection, tenant: str, keys: Sequence[tuple[str, str]]) -> set[str]:
