@@ -116,7 +116,7 @@ class PollingService:
         if fitting < len(rows):
             last = rows[fitting - 1]
             return found, msgspec.structs.replace(
-                at, open=_short(reading), opened=opened, after=(last["xid"], last["id"])
+                at, open=_short(reading), opened=opened, after=(last["number"], last["id"])
             )
         since = opened - int(_SLACK.total_seconds() * 1000)
         return found, Position(history=history, since=max(at.since, since), done=_short(reading))

@@ -11,7 +11,7 @@ from penguin_hub.platform.db import Connection, Record
 CHANNEL = "polls"
 
 _PAGE = """
-    SELECT xid::text AS xid, id FROM polled_events
+    SELECT xid::text AS number, id FROM polled_events
     WHERE tenant_id = $1 AND endpoint_id = $2 AND id >= $3
         AND xid >= coalesce(pg_snapshot_xmin($4::text::pg_snapshot), '0') AND (xid, id) > ($6::text::xid8, $7)
         AND ($4::text IS NULL OR NOT pg_visible_in_snapshot(xid, $4::text::pg_snapshot))
@@ -57,7 +57,7 @@ async def page(
     after: tuple[str, str],
     limit: int,
 ) -> list[Record]:
-    """Rows of (xid, id) that are in `open` and not in `done`, past `after`; `low` is the lowest id that may come."""
+    """Rows of (number, id) that are in `open` and not in `done`, past `after`; `low` is the lowest id that may come."""
     return await connection.fetch(_PAGE, tenant, endpoint, low, done, open, *after, limit)
 
 
