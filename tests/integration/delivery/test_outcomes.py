@@ -273,8 +273,8 @@ async def test_w15_bad_tls_fails_without_a_byte_of_payload(engine: Engine, tmp_p
     server.close()
     await server.wait_closed()
     assert delivery.status == "failed"
-    # A server too old to speak with us resets the connection instead of saying so.
-    assert delivery.last_error == ("tls" if kind != "old" else "unreachable")
+    # A server too old to speak with us says so or resets the connection, by the OpenSSL settings of the machine.
+    assert delivery.last_error in ({"tls"} if kind != "old" else {"tls", "unreachable"})
     assert not received
 
 
