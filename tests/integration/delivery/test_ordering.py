@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import sys
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from datetime import timedelta
@@ -14,7 +15,7 @@ from penguin_hub.http.idempotency import NEVER_ASKED
 from penguin_hub.platform import clock
 from penguin_hub.settings import Settings
 from support import api
-from support.delivery import OK, Call, Engine, Receiver, status
+from support.delivery import OK, Call, Engine, Receiver, environment, status
 
 
 async def publish(engine: Engine, count: int, keys: int) -> None:
@@ -131,6 +132,39 @@ async def test_what_a_killed_worker_held_comes_first_of_its_key_again(engine: En
         await engine.drained()
     for key in (0, 1):
         assert [number(call) for call in receiver.calls if number(call) % 2 == key] == list(range(key, 20, 2))
+
+
+async def test_workers_that_are_killed_and_killed_again_turn_no_order_round(
+    engine: Engine, settings: Settings, receiver: Receiver
+) -> None:
+    """SIGKILL at random moments: what was sent and not noted comes again, before what follows it."""
+    moody = Moody(receiver, keys=5, share=0.1)
+    receiver.answers["/"] = moody
+    await engine.endpoint(receiver.url(), ordered=True, retry=[0.1] * 15)
+    await publish(engine, 200, keys=5)
+
+    async def start() -> asyncio.subprocess.Process:
+        quiet = asyncio.subprocess.DEVNULL
+        command = sys.executable, "-m", "penguin_hub.cli", "worker"
+        return await asyncio.create_subprocess_exec(*command, env=environment(settings), stdout=quiet, stderr=quiet)
+
+    workers = [await start(), await start()]
+    try:
+        for seen in (20, 60, 100):
+            await receiver.until(lambda wanted=seen: len(receiver.calls) >= wanted, 60)
+            victim = workers.pop(0)
+            victim.kill()
+            await victim.wait()
+            workers.append(await start())
+        await engine.drained(90)
+    finally:
+        for process in workers:
+            process.terminate()
+        await asyncio.gather(*(process.wait() for process in workers))
+    for key in range(5):
+        found = [number(call) for call in receiver.calls if number(call) % 5 == key]
+        assert found == sorted(found), "a copy may come twice, and never after what follows it"
+        assert set(found) == set(range(key, 200, 5))
 
 
 async def test_a_claim_takes_heads_alone_and_goes_round_the_keys(engine: Engine, receiver: Receiver) -> None:
