@@ -114,6 +114,11 @@ class Api:
             finally:
                 await gate.close()
 
+    def end_waits(self) -> None:
+        """The process is about to stop: long polls are answered now."""
+        if self._services is not None:
+            self._services.polling.ear.end()
+
     def health(self) -> health.HealthService:
         """What readiness asks for."""
         at = self.services
@@ -180,6 +185,7 @@ def create_app(settings: Settings) -> Litestar:
         logging_config=None,
         request_max_body_size=bodies.MAX_BODY,
     )
+    app.state.end_waits = api.end_waits
     # Around all of Litestar and not as its middleware, which a request for no known route never passes.
     app.asgi_handler = RequestContext(Authentication(app.asgi_handler, api, trusted=settings.trusted_proxies))
     return app

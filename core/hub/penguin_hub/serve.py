@@ -47,6 +47,7 @@ async def _serve(settings: Settings, host: str, port: int) -> None:
 
     def stop() -> None:
         stopped.set()
+        app.state.end_waits()
         server.stop()  # type: ignore[no-untyped-call] # granian's server is not annotated
 
     for number in (signal.SIGTERM, signal.SIGINT):

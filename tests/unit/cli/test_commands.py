@@ -13,7 +13,7 @@ from penguin_hub.platform.errors import HubError, SettingsError
 COMMANDS = (
     ("up",), ("serve",), ("worker",), ("migrate",), ("doctor",), ("openapi",), ("keys", "create"), ("keys", "list"),
     ("keys", "revoke"), ("tenants", "create"), ("tenants", "list"), ("plugin", "list"), ("plugin", "new"),
-    ("plugin", "check"), ("plugin", "build"),
+    ("plugin", "check"), ("plugin", "build"), ("listen",),
 )  # fmt: skip
 
 

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from penguin_hub import __version__
-from penguin_hub.cli import doctor, keys, migrate, openapi, plugin, serve, tenants, up
+from penguin_hub.cli import doctor, keys, listen, migrate, openapi, plugin, serve, tenants, up
 from penguin_hub.cli.problems import explain
 
-GROUPS = (up, serve, migrate, doctor, openapi, keys, tenants, plugin)
+GROUPS = (up, serve, migrate, doctor, openapi, keys, tenants, plugin, listen)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -72,7 +72,7 @@ class NewWebhook(Input, frozen=True, kw_only=True):
 
 
 class ReplacedWebhook(Input, frozen=True, kw_only=True):
-    """What `PUT` sets; what is left out goes back to its default. Mode, secrets and state stay."""
+    """What `PUT` sets; what is left out goes back to its default. Secrets and state stay; so does `mode`."""
 
     mode: Mode = "push"
     url: Url | None = None
