@@ -19,8 +19,8 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         help="show a tenant's events and forward them to this machine",
         description="Shows a tenant's events as they happen and, with --forward, posts each to a server of yours, "
         "signed as a real delivery is. It makes an endpoint that is polled and deletes it at the end, so it works "
-        "behind any firewall. A forward that fails is shown and not repeated. Needs a key with the scope manage_webhooks in "
-        "PENGUIN_API_KEY.",
+        "behind any firewall. A forward that fails is shown and not repeated. Needs a key with the scope "
+        "manage_webhooks in PENGUIN_API_KEY.",
     )
     parser.add_argument(
         "--forward", metavar="URL", help="where to post the events, such as http://localhost:3000/hooks"
