@@ -23,7 +23,7 @@ async def test_what_came_before_its_day_had_a_partition_moves_into_it(engine: En
     assert await _where(engine, "events") == {"events_default": 1}
     await keep_partitions(engine.database)
     day = f"{clock.now():%Y%m%d}"
-    for table in store_partitions.PARTITIONED:
+    for table in ("events", "deliveries", "attempts"):
         assert await _where(engine, table) == {f"{table}_{day}": 1}
     (delivery,) = await engine.log()
     assert len(delivery.attempt_log) == 1
@@ -56,7 +56,7 @@ async def test_days_past_their_time_are_dropped_with_their_ids(engine: Engine) -
                 "INSERT INTO event_keys (tenant_id, message_id, event_id) VALUES ($1, $2, $2)", engine.tenant, number
             )
         dropped = await store_partitions.drop_before(connection, old + timedelta(days=1))
-    assert sorted(dropped) == ["attempts_20260105", "deliveries_20260105", "events_20260105"]
+    assert sorted(dropped) == sorted(f"{table}_20260105" for table in store_partitions.PARTITIONED)
     assert await _where(engine, "events") == {"events_20260106": 1}
     assert await engine.execute("SELECT count(*) FROM event_keys") == 1
 
