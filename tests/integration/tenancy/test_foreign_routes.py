@@ -111,6 +111,11 @@ async def _recovery(world: World) -> str:
     return str((await world.other_makes(f"/api/v1/webhooks/{webhook}/recover", {"since": since}))["id"])
 
 
+async def _event_type(world: World) -> str:
+    body = {"name": "canary.own", "description": "canary", "schema": {"type": "object"}, "example": {}}
+    return str((await world.other_makes("/api/v1/event-types", body))["name"])
+
+
 # Bodies whose rules the schema does not say in full.
 BODIES = {("put", "/api/v1/webhooks/{webhook_id}"): {"url": "http://127.0.0.1:8089/x", "events": ["*"]}}
 
@@ -125,6 +130,7 @@ MAKERS: dict[str, Callable[[World], Awaitable[str]]] = {
     "connection_id": _connection,
     "request_id": _request,
     "recovery_id": _recovery,
+    "event_type": _event_type,
 }
 
 
