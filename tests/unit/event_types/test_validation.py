@@ -141,12 +141,12 @@ def test_complaints_have_their_place_and_are_few() -> None:
         "required": ["who"],
         "additionalProperties": False,
     }
-    assert sorted(complaints(schema, {"a/b": [1, "x"], "at": "noon", "odd": 1})) == [
+    assert set(complaints(schema, {"a/b": [1, "x"], "at": "noon", "odd": 1})) == {
         ("#", "additionalProperties"),
         ("#/a~1b/1", "type"),
         ("#/at", "format"),
         ("#/who", "required"),
-    ]
+    }
     assert len(complaints({"items": False}, list(range(100)))) == MAX_ERRORS
     compiled = Compiled({"items": False})
     assert len(compiled.complaints(list(range(100)), "#", 100_000)) == 1, "of costly data the first is told"

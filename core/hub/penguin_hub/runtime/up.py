@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 READY_SECONDS = 60.0
 API_STOP_SECONDS = 8.0
-WORKER_STOP_SECONDS = 20.0
+WORKER_STOP_SECONDS = 32.0
+"""More than a delivery may take, so that what is under way ends and is written."""
 
 
 class Dashboard(msgspec.Struct, frozen=True):
