@@ -130,7 +130,9 @@ def test_headers_of_the_authors_own_pass() -> None:
     assert made(headers=headers).content.headers == headers
 
 
-@given(st.text(max_size=60), st.sampled_from(["\r", "\n", "\0", "\x0b", "\x85", "\u2028", "\u2029"]), st.text(max_size=60))
+@given(
+    st.text(max_size=60), st.sampled_from(["\r", "\n", "\0", "\x0b", "\x85", "\u2028", "\u2029"]), st.text(max_size=60)
+)
 def test_no_line_end_gets_into_anything_that_becomes_a_header(before: str, end: str, after: str) -> None:
     hostile = (before + end + after)[:200]
     if end not in hostile:
