@@ -120,11 +120,16 @@ async def throughput(bench: Bench) -> None:
 
 
 async def hanging(bench: Bench) -> None:
-    """One in ten endpoints accepts and never answers."""
-    principals = [await make_principal(bench.at.database) for _ in range(100)]
-    for number, principal in enumerate(principals):
-        await _endpoints(bench, principal, ["hang" if number % 10 == 0 else "ok"])
-    await _drain(bench, principals, "10 % hanging", per_event=1, share=0.9)
+    """A hundred tenants with an endpoint each: all well, then one in ten accepts and never answers."""
+    for name, sick in (("all well", 0), ("10 % hanging", 10)):
+        principals = [await make_principal(bench.at.database) for _ in range(100)]
+        for number, principal in enumerate(principals):
+            await _endpoints(bench, principal, ["hang" if sick and number % sick == 0 else "ok"])
+        await _drain(bench, principals, name, per_event=1, share=0.9 if sick else 1.0)
+        # What still waits for the hanging ones is not the next run's business.
+        for principal in principals:
+            for one in (await bench.at.webhooks.page(principal.tenant, Paging(limit=10), enabled=True)).data:
+                await bench.at.webhooks.delete(principal.tenant, one.id)
 
 
 async def tenants(bench: Bench) -> None:
